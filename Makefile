@@ -1,0 +1,62 @@
+# One command for everybody: `make help` lists them. Needs make and Python 3.11 or newer; the rest it installs itself.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+SERVERS := mosquitto mosquitto_passwd mosquitto_pub influxd nginx openssl setpriv systemd-analyze
+
+# The first Python that runs and is new enough: a pyenv shim may be on the path and refuse to run.
+PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13 /usr/bin/python3; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+export PYTHON
+
+.DEFAULT_GOAL := help
+# Two package managers at once would wait for each other's lock.
+.NOTPARALLEL:
+.PHONY: help setup packages demo test check clean
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: packages $(VENV)/.for-tests ## Install everything that tests and development need
+
+demo: $(VENV)/.for-running ## Run the appliance on simulated machines; of the servers it needs only the broker
+	@scripts/install-debian.sh mosquitto
+	$(BIN)/appliance demo
+
+test: check ## Everything that must pass: the checks, then the tests
+	@echo "== tests"
+	@$(BIN)/pytest
+
+check: setup ## Format, lint, types and layering, without the tests
+	@echo "== format"
+	@$(BIN)/ruff format --check .
+	@echo "== lint"
+	@$(BIN)/ruff check .
+	@echo "== types"
+	@$(BIN)/mypy
+	@echo "== layers"
+	@$(BIN)/lint-imports
+
+clean: ## Remove everything that make and the tools have made
+	rm -rf $(VENV) dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+packages:
+	@scripts/install-debian.sh $(SERVERS)
+
+$(VENV)/.for-running: pyproject.toml | $(BIN)/pip
+	@echo "Installing the appliance into $(VENV)"
+	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.for-tests: $(VENV)/.for-running
+	@echo "Installing the tools for tests and development into $(VENV)"
+	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(BIN)/pip:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is not installed: apt-get install python3"; exit 1; }
+	@scripts/install-debian.sh venv
+	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)

@@ -1,0 +1,174 @@
+"""Build the parts from the settings: the one place that knows both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from appliance.config import Settings, SourceSettings, secret
+from appliance.courier import Courier
+from appliance.incidents import AlertRules
+from appliance.ingest.codecs import build_codec
+from appliance.ingest.mqtt import BrokerOptions, Tls
+from appliance.ingest.topics import Route, TopicPattern
+from appliance.machine import History
+from appliance.notify import Publish, build_notifier
+from appliance.pipeline import Pipeline, Rules, Source
+from appliance.records import Alert, Score
+from appliance.store.influx import InfluxOptions, InfluxSink, alert_lines, score_lines, vitals_lines
+from appliance.store.logs import Logs, Vitals
+from appliance.store.retention import DAY_SECS, Limits
+from appliance.windows import GridSpec
+
+SCORES_AT_ONCE = 500
+"""Scores in one POST: about 10,000 lines at ten channels, InfluxDB's own advice for a batch."""
+
+
+def broker_options(settings: Settings) -> BrokerOptions:
+    """Return where the broker is and how we present ourselves, secrets read."""
+    mqtt = settings.mqtt
+    tls = None if mqtt.tls is None else Tls(mqtt.tls.cafile, mqtt.tls.certfile, mqtt.tls.keyfile)
+    return BrokerOptions(
+        host=mqtt.host,
+        port=mqtt.port,
+        client_id=mqtt.client_id,
+        protocol=mqtt.protocol,
+        username=mqtt.username,
+        password=secret("mqtt.password_file", mqtt.password, mqtt.password_file),
+        tls=tls,
+        keepalive_secs=mqtt.keepalive_secs,
+        receive_maximum=mqtt.receive_maximum,
+        will_topic=f"{mqtt.prefix}/status",
+    )
+
+
+def influx_options(settings: Settings) -> InfluxOptions | None:
+    """Return where InfluxDB is, secrets read; None where there is none."""
+    influx = settings.influxdb
+    if influx is None:
+        return None
+    return InfluxOptions(
+        url=str(influx.url).rstrip("/"),
+        org=influx.org,
+        bucket=influx.bucket,
+        token=secret("influxdb.token_file", influx.token, influx.token_file) or "",
+        cafile=None if influx.cafile is None else str(influx.cafile),
+    )
+
+
+def source(settings: SourceSettings) -> Source:
+    """Build one source of the pipeline."""
+    hold_secs = settings.length * settings.period_secs if settings.hold_secs is None else settings.hold_secs
+    return Source(
+        route=Route(settings.name, TopicPattern(settings.topic), settings.machine),
+        codec=build_codec(settings.format),
+        grid=GridSpec(
+            period_secs=settings.period_secs,
+            length=settings.length,
+            hop=settings.hop,
+            lateness_secs=settings.lateness_secs,
+            fill=settings.fill,
+            hold_secs=hold_secs,
+            aggregate=settings.aggregate,
+            max_channels=settings.max_channels,
+        ),
+        warmup_windows=settings.warmup_windows,
+    )
+
+
+def rules(settings: Settings) -> Rules:
+    """Return what holds for every machine."""
+    alerts, detection = settings.alerts, settings.detection
+    return Rules(
+        alerts=AlertRules(
+            open_windows=alerts.open_windows,
+            of_windows=alerts.of_windows,
+            close_windows=alerts.close_windows,
+            close_ratio=alerts.close_ratio,
+            cooldown_secs=alerts.cooldown_secs,
+        ),
+        false_alarms_per_week=detection.false_alarms_per_week,
+        min_coverage=detection.min_coverage,
+        future_secs=detection.future_secs,
+        max_machines=detection.max_machines,
+        remembered_messages=4 * settings.mqtt.receive_maximum,
+    )
+
+
+def pipeline(settings: Settings, history: History) -> Pipeline:
+    """Build the whole live flow."""
+    return Pipeline([source(entry) for entry in settings.source], rules(settings), history)
+
+
+def limits(settings: Settings) -> Limits:
+    """Return how long and how much is kept."""
+    storage = settings.storage
+    return Limits(
+        max_bytes=storage.max_mb * 2**20,
+        journal_secs=storage.journal_days * DAY_SECS,
+        samples_secs=storage.samples_days * DAY_SECS,
+        scores_secs=storage.scores_days * DAY_SECS,
+        remembered_messages=4 * settings.mqtt.receive_maximum,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """Everything that carries results out of the house."""
+
+    influx: InfluxSink | None
+    scores: Courier[Score, str] | None
+    alerts: Courier[Alert, str] | None
+    vitals: Courier[Vitals, str] | None
+    notifiers: list[Courier[Alert, Alert]]
+
+    @property
+    def couriers(
+        self,
+    ) -> list[Courier[Score, str] | Courier[Alert, str] | Courier[Vitals, str] | Courier[Alert, Alert]]:
+        """Return all of them."""
+        exporters = [courier for courier in (self.scores, self.alerts, self.vitals) if courier is not None]
+        return [*exporters, *self.notifiers]
+
+
+def outlets(settings: Settings, logs: Logs, publish: Publish) -> Outlets:
+    """Build the couriers to InfluxDB and to each notifier."""
+    site, options = settings.site, influx_options(settings)
+    scores = alerts = vitals = sink = None
+    if options is not None:
+        sink = InfluxSink(options)
+        scores = Courier(
+            "influxdb/scores",
+            logs=logs,
+            read=logs.scores,
+            parcels=lambda score: score_lines(site, score),
+            sink=sink,
+            batch_records=SCORES_AT_ONCE,
+        )
+        alerts = Courier(
+            "influxdb/alerts",
+            logs=logs,
+            read=logs.alerts,
+            parcels=lambda alert: alert_lines(site, alert),
+            sink=sink,
+            batch_records=SCORES_AT_ONCE,
+        )
+        vitals = Courier(
+            "influxdb/vitals",
+            logs=logs,
+            read=logs.vitals,
+            parcels=lambda pulse: vitals_lines(site, pulse),
+            sink=sink,
+            batch_records=SCORES_AT_ONCE,
+        )
+    notifiers = [
+        Courier(
+            f"notify/{position}-{entry.type}",
+            logs=logs,
+            read=logs.alerts,
+            parcels=lambda alert: [alert],
+            sink=build_notifier(entry, publish),
+            batch_records=20,
+        )
+        for position, entry in enumerate(settings.notify, start=1)
+    ]
+    return Outlets(sink, scores, alerts, vitals, notifiers)

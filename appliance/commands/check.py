@@ -1,0 +1,78 @@
+"""``appliance check``: validate the configuration, then try everything it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import typer
+
+from appliance.commands.common import DEFAULT_CONFIG, ConfigArgument, JsonOption, console, plain, write_json
+from appliance.config import Settings, load
+from appliance.errors import ConfigError, Refused, Rejected, Retry, SinkError
+
+
+class Finding(NamedTuple):
+    """How one part answered."""
+
+    part: str
+    works: bool
+    detail: str
+
+
+def check(config: ConfigArgument = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Validate the configuration, then try the broker, InfluxDB and every notifier.
+
+    Exit 0: all work. 1: a part cannot be reached or refuses us. 2: the configuration is invalid.
+
+    Example: appliance check config/appliance.toml
+    """
+    settings = load(config)
+    findings = [Finding("configuration", True, f"{config}: {len(settings.source)} source(s)"), *_tried(settings)]
+    if as_json:
+        write_json([finding._asdict() for finding in findings])
+    else:
+        for finding in findings:
+            console.print(f"{'[green]✓[/]' if finding.works else '[red]✗[/]'} {finding.part}: {plain(finding.detail)}")
+    raise typer.Exit(0 if all(finding.works for finding in findings) else 1)
+
+
+def _tried(settings: Settings) -> list[Finding]:
+    # Here, not above: these bring scipy and river, which take a second that --help should not.
+    from appliance import assembly  # noqa: PLC0415
+    from appliance.ingest.probe import Probe  # noqa: PLC0415
+    from appliance.ingest.topics import TopicPattern  # noqa: PLC0415
+    from appliance.notify import build_notifier  # noqa: PLC0415
+    from appliance.store.influx import InfluxSink  # noqa: PLC0415
+
+    folder = settings.storage.data_dir
+    findings = [_try(f"storage {folder}", lambda: _writable(settings))]
+    filters = [TopicPattern(source.topic).filter for source in settings.source]
+    probe = Probe(assembly.broker_options(settings), filters, settings.mqtt.prefix)
+    findings.append(_try(f"broker {settings.mqtt.host}:{settings.mqtt.port}", probe.run))
+    options = assembly.influx_options(settings)
+    if options is not None:
+        sink = InfluxSink(options)
+        findings.append(_try(f"influxdb {options.url}", sink.probe))
+        sink.close()
+    for position, entry in enumerate(settings.notify, start=1):
+        notifier = build_notifier(entry, probe.publish)
+        findings.append(_try(f"notify {position} ({entry.type})", notifier.probe))
+    return findings
+
+
+def _try(part: str, attempt: Callable[[], str]) -> Finding:
+    try:
+        return Finding(part, True, attempt())
+    except (ConfigError, SinkError, OSError) as error:
+        kind = {Retry: "cannot be reached", Refused: "refuses us", Rejected: "refuses what we send"}.get(type(error))
+        return Finding(part, False, f"{kind}: {error}" if kind else str(error))
+
+
+def _writable(settings: Settings) -> str:
+    folder = settings.storage.data_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    trial = folder / ".check"
+    trial.write_bytes(b"")
+    trial.unlink()
+    return "can be written"

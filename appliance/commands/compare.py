@@ -1,0 +1,99 @@
+"""``appliance compare``: hold the alerts in the database against the events in recordings that were replayed."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from appliance.commands.common import DEFAULT_CONFIG, ConfigOption, JsonOption, clock, console, plain, write_json
+from appliance.commands.replay import placed
+from appliance.config import Settings, load
+from appliance.evaluation.truth import Comparison, events_of
+from appliance.evaluation.truth import compare as matched
+from appliance.ingest.times import EARLIEST
+from appliance.recordings import read_recording
+from appliance.store import queries
+from appliance.store.database import Database
+
+
+def compare(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Recordings with known events.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    start: Annotated[str | None, typer.Option(metavar="ISO|keep", help="As given to replay.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare the alerts raised while recordings were replayed with the events they are known to contain.
+
+    Example: appliance compare out/*.npz --config config/appliance.toml
+    """
+    settings = load(config)
+    recordings = [read_recording(path) for path in files]
+    if start in {None, "now"} and any(recording.times[0] < EARLIEST for recording in recordings):
+        raise typer.BadParameter(
+            "the recordings bear no date; give replay and compare the same one", param_hint="--start"
+        )
+    recordings = placed(recordings, start, math.inf, time.time())
+    database = Database(settings.storage.database, read_only=True)
+    events = [event for recording in recordings for event in events_of(recording)]
+    found = matched(events, queries.alerts(database, limit=1_000_000), queries.watched(database), grace_secs(settings))
+    if as_json:
+        write_json(found.summary())
+        return
+    console.print(events_table(found))
+    console.print(in_words(found))
+
+
+def grace_secs(settings: Settings) -> float:
+    """How long after an event an alert may still be about it: M windows of the alert rule."""
+    longest = max(source.length * source.period_secs for source in settings.source)
+    hop = max(source.hop * source.period_secs for source in settings.source)
+    return longest + settings.alerts.of_windows * hop
+
+
+def events_table(found: Comparison) -> Table:
+    """List every event with what became of it."""
+    table = Table("began (UTC)", "machine", "what", "", "delay", "blamed", "rightly")
+    for match in sorted(found.matches, key=lambda match: match.event.start):
+        expected = not match.event.is_sensor
+        word = "[green]caught[/]" if match.alert else ("[red]missed[/]" if expected else "[dim]no alert[/]")
+        if match.alert and not expected:
+            word = "[yellow]alerted[/]"
+        rightly = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[match.blamed_rightly]
+        kind = match.event.kind.replace("_", " ") + (" [dim](sensor)[/]" if match.event.is_sensor else "")
+        table.add_row(
+            clock(match.event.start)[:16],
+            plain(match.event.machine),
+            kind,
+            word,
+            "" if match.delay_secs is None else duration(match.delay_secs),
+            plain(match.blamed or ""),
+            rightly,
+        )
+    return table
+
+
+def in_words(found: Comparison) -> str:
+    """Sum a comparison up in one sentence."""
+    total = len(found.machine_events)
+    return (
+        f"{found.caught} of {total} events caught; {len(found.false_alerts)} false alerts in "
+        f"{found.machine_weeks:.1f} machine-weeks = {found.false_per_week:.2f} a week"
+    )
+
+
+def duration(secs: float) -> str:
+    """Write a duration the short way.
+
+    Examples
+    --------
+    >>> duration(90), duration(5400), duration(200_000)
+    ('2 min', '1.5 h', '2.3 d')
+    """
+    if secs < 3600:
+        return f"{secs / 60:.0f} min"
+    return f"{secs / 3600:.1f} h" if secs < 86_400 else f"{secs / 86_400:.1f} d"

@@ -1,0 +1,178 @@
+"""``status``, ``machines``, ``alerts``, ``quarantine``: look at a running or stopped appliance."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.table import Table
+
+from appliance.commands.common import DEFAULT_CONFIG, ConfigOption, JsonOption, clock, console, plain, write_json
+from appliance.config import Settings, load
+from appliance.store import queries
+from appliance.store.database import Database
+
+STALE_SECS = 15.0
+"""A status older than this was left by a process that no longer runs."""
+
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Most rows to show.")]
+
+
+def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Show whether the appliance runs, what it received and what became of it. Exit 1: not running or not listening.
+
+    Example: appliance status --json | jq .readings
+    """
+    settings = load(config)
+    database = Database(settings.storage.database, read_only=True)
+    service = _service(settings)
+    found = {"running": service is not None, "service": service, **queries.status(database)}
+    if as_json:
+        write_json(found)
+    else:
+        _show_status(found)
+    raise typer.Exit(0 if service is not None and service["broker"]["subscribed"] else 1)
+
+
+def machines(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """List the machines: what they are doing, how far they are learned, their score against the threshold.
+
+    Example: appliance machines
+    """
+    found = queries.machines(Database(load(config).storage.database, read_only=True))
+    if as_json:
+        write_json(found)
+        return
+    table = Table("machine", "source", "state", "score", "threshold", "channels", "newest reading (UTC)", "notes")
+    for machine in found:
+        table.add_row(
+            plain(machine["machine"]),
+            plain(machine["source"]),
+            state_of(machine),
+            _number(machine["score"]),
+            _number(machine["threshold"]),
+            str(len(machine["channels"])),
+            clock(machine["newest"]),
+            plain(_notes(machine)),
+        )
+    console.print(table if found else "No machine has sent anything yet.")
+
+
+def alerts(
+    config: ConfigOption = DEFAULT_CONFIG,
+    machine: Annotated[str | None, typer.Option(help="Only this machine's.")] = None,
+    open_only: Annotated[bool, typer.Option("--open", help="Only those that are open.")] = False,
+    limit: Limit = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """List alerts, newest first. Exit 1: at least one of them is open.
+
+    Example: appliance alerts --open
+    """
+    database = Database(load(config).storage.database, read_only=True)
+    found = queries.alerts(database, machine=machine, open_only=open_only, limit=limit)
+    if as_json:
+        write_json([msgspec.to_builtins(alert) for alert in found])
+    else:
+        table = Table("opened (UTC)", "closed (UTC)", "machine", "state", "peak", "what")
+        for alert in found:
+            colour = "red" if alert.state == "open" else "dim"
+            table.add_row(
+                clock(alert.opened_at),
+                clock(alert.closed_at),
+                plain(alert.machine),
+                f"[{colour}]{alert.state}[/]",
+                f"{alert.peak_score:.1f}",
+                plain(alert.summary),
+            )
+        console.print(table if found else "No alerts.")
+    raise typer.Exit(1 if any(alert.state != "closed" for alert in found) else 0)
+
+
+def quarantine(config: ConfigOption = DEFAULT_CONFIG, limit: Limit = 20, as_json: JsonOption = False) -> None:
+    """List messages that could not be used, newest first, with the reason. Exit 1: there are some.
+
+    Example: appliance quarantine -n 5
+    """
+    found = queries.quarantine(Database(load(config).storage.database, read_only=True), limit=limit)
+    if as_json:
+        write_json(found)
+    else:
+        table = Table("received (UTC)", "topic", "reason", "detail", "payload")
+        for entry in found:
+            payload = entry["payload"][:60]
+            table.add_row(
+                clock(entry["received_at"]),
+                plain(entry["topic"]),
+                entry["reason"],
+                plain(entry["detail"]),
+                plain(payload),
+            )
+        console.print(table if found else "Nothing in quarantine.")
+    raise typer.Exit(1 if found else 0)
+
+
+def _service(settings: Settings) -> dict[str, Any] | None:
+    """Read what the running process last said of itself; None where none runs."""
+    for folder in (Path("/run/appliance"), settings.storage.data_dir):
+        try:
+            found: dict[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError):
+            continue
+        if time.time() - found["updated_at"] < STALE_SECS:
+            return found
+    return None
+
+
+def _show_status(found: dict[str, Any]) -> None:
+    service = found["service"]
+    if service is None:
+        console.print("[yellow]not running[/]; the figures are those of its last moment")
+    elif service["broker"]["subscribed"]:
+        console.print(f"[green]running[/] since {clock(service['started_at'])}, listening, {service['rss_mb']:.0f} MB")
+    else:
+        console.print(f"[red]running, not listening[/]: {plain(service['broker']['problem'])}")
+    readings = found["readings"]
+    console.print(
+        f"{readings['received']:,} readings = {readings['placed']:,} placed + {readings['late']:,} late + "
+        f"{readings['duplicate']:,} duplicate + {readings['quarantined']:,} quarantined"
+    )
+    messages = found["messages"]
+    console.print(f"{messages['journaled']:,} messages, {messages['backlog']:,} of them still waiting to be processed")
+    console.print(f"{found['scores']:,} windows, {found['alerts_open']} alerts open, {found['database_mb']} MB on disk")
+    for reason, count in found["refused"].items():
+        console.print(f"  [yellow]refused[/] {plain(reason)}: {count:,}")
+    if service is not None:
+        for name, outlet in service["outlets"].items():
+            problem = f"[red]{plain(outlet['problem'])}[/]" if outlet["problem"] else "well"
+            console.print(f"  {name}: {problem}, {outlet['delivered']:,} delivered, {outlet['dead_letters']} refused")
+
+
+def state_of(machine: dict[str, Any]) -> str:
+    """Say in a coloured word how a machine is."""
+    if machine["alert"]:
+        return "[red]ALERT[/]"
+    if machine["trust"] == "learning":
+        return f"[blue]learning {machine['learned_hours'] / machine['warmup_hours']:.0%}[/]"
+    if machine["blank"] == "no_data":
+        return "[yellow]no data[/]"
+    return "[green]normal[/]"
+
+
+def _notes(machine: dict[str, Any]) -> str:
+    notes = []
+    if machine["silent_channels"]:
+        notes.append(f"silent: {', '.join(machine['silent_channels'][:3])}")
+    if machine["new_channels"]:
+        notes.append(f"not learned yet: {', '.join(machine['new_channels'][:3])}")
+    if machine["extrapolated"]:
+        notes.append("threshold extrapolated")
+    return "; ".join(notes)
+
+
+def _number(value: float | None) -> str:
+    return "—" if value is None else f"{value:.2f}"

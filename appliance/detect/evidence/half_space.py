@@ -1,0 +1,88 @@
+"""Evidence: the window falls where few recent ones did (River's half-space trees, which go on learning)."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from river.anomaly import HalfSpaceTrees
+
+from appliance.detect.evidence.base import EvidenceDetector, Oddity
+from appliance.detect.evidence.channelwise import robust_centre_and_scale
+from appliance.detect.evidence.subspace import principal_subspace
+from appliance.detect.state import State
+from appliance.detect.windows import Windows
+from appliance.records import Floats
+
+_TREES = 8
+_HEIGHT = 5
+"""63 nodes a tree. River's nodes are Python objects: eight such trees take about 100 kB."""
+_WINDOW = 100
+"""Windows between two refreshes of the masses."""
+_COORDINATES = 6
+"""Directions of the feature space that the trees split."""
+_REACH = 4.0
+"""The trees split between -4 and 4 standard deviations of each direction."""
+
+
+class HalfSpace(EvidenceDetector):
+    """Half-space trees on the leading principal coordinates of the window features (Tan, Ting and Liu 2011)."""
+
+    FITTED: ClassVar = ("centre", "scale", "whitening", "seed")
+    learns: ClassVar = True
+
+    def fit(self, windows: Windows, seed: int) -> None:
+        features = windows.features
+        self.centre, self.scale = robust_centre_and_scale(windows.known_features)
+        self.whitening = np.eye(features.shape[1] * features.shape[2])
+        rows = np.clip(self._coordinates(windows), -_REACH, _REACH)
+        components, variances = principal_subspace(rows, 1.0, _COORDINATES)
+        self.whitening = components / np.sqrt(variances)
+        self.seed = seed
+        self._trees = _grown(seed, self.whitening.shape[1])
+        for row in self._coordinates(windows[-2 * _WINDOW :]):
+            self._trees.learn_one(dict(enumerate(row.tolist())))
+
+    def oddity(self, windows: Windows) -> Oddity:
+        rows = self._coordinates(windows).tolist()
+        return Oddity(np.array([float(self._trees.score_one(dict(enumerate(row)))) for row in rows]), None)
+
+    def learn(self, window: Windows) -> None:
+        self._trees.learn_one(dict(enumerate(self._coordinates(window)[0].tolist())))
+
+    def snapshot(self) -> tuple[State, State]:
+        fitted, _ = super().snapshot()
+        nodes = [node for tree in self._trees.trees for node in tree.iter_dfs()]
+        masses = np.array([(node.r_mass, node.l_mass) for node in nodes], dtype=np.uint8)  # at most _WINDOW each
+        return fitted, {"masses": masses, "counter": self._trees.counter}
+
+    @classmethod
+    def restore(cls, fitted: State, live: State) -> Self:
+        restored = super().restore(fitted, {})
+        restored._trees = _grown(restored.seed, restored.whitening.shape[1])
+        nodes = (node for tree in restored._trees.trees for node in tree.iter_dfs())
+        for node, (recent, latest) in zip(nodes, live["masses"].tolist(), strict=True):
+            node.r_mass, node.l_mass = recent, latest
+        restored._trees.counter = live["counter"]
+        return restored
+
+    def _coordinates(self, windows: Windows) -> Floats:
+        """[n, coordinate] in standard deviations; a channel without readings stands at its median."""
+        standard = (windows.features - self.centre) / self.scale
+        if windows.mask is not None:
+            standard *= windows.present[:, None, :]
+        return standard.reshape(len(windows), -1) @ self.whitening
+
+
+def _grown(seed: int, coordinates: int) -> Any:
+    """Trees that are past River's first window, in which it scores everything 0: the splits depend on the seed only."""
+    trees = HalfSpaceTrees(
+        n_trees=_TREES,
+        height=_HEIGHT,
+        window_size=_WINDOW,
+        limits={coordinate: (-_REACH, _REACH) for coordinate in range(coordinates)},
+        seed=seed,
+    )
+    for _ in range(_WINDOW):
+        trees.learn_one(dict.fromkeys(range(coordinates), 0.0))
+    return trees

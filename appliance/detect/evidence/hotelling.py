@@ -1,0 +1,36 @@
+"""Evidence: channels move together as they do, but further than they do."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from appliance.detect.evidence.base import EvidenceDetector, Oddity
+from appliance.detect.evidence.pca_residual import instants_of
+from appliance.detect.evidence.subspace import impute, principal_subspace
+from appliance.detect.windows import Windows
+
+_EXPLAINED = 0.9
+_MAX_RANK = 12
+_MAX_CELLS = 20_000
+
+
+class Hotelling(EvidenceDetector):
+    """Hotelling's T² inside the plane in which the channels usually move, averaged over the window (Hotelling 1947)."""
+
+    FITTED: ClassVar = ("centre", "whitening")
+
+    def fit(self, windows: Windows, seed: int) -> None:
+        instants = instants_of(windows, _MAX_CELLS)
+        self.centre = np.median(instants, axis=0)
+        components, variances = principal_subspace(instants - self.centre, _EXPLAINED, _MAX_RANK)
+        self.whitening = components / np.sqrt(variances)  # (channel, rank)
+
+    def oddity(self, windows: Windows) -> Oddity:
+        offsets = windows.values - self.centre[:, None]
+        if windows.mask is not None:
+            components = self.whitening / np.linalg.norm(self.whitening, axis=0)
+            offsets = impute(offsets.swapaxes(1, 2), windows.present, components).swapaxes(1, 2)
+        coordinates = self.whitening.T @ offsets  # (n, rank, time)
+        return Oddity(np.log1p(np.add.reduce(np.square(coordinates), axis=(1, 2)) / offsets.shape[2]), None)

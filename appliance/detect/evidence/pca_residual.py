@@ -1,0 +1,59 @@
+"""Evidence: channels no longer move together as they do."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from appliance.detect.evidence.base import EvidenceDetector, Oddity
+from appliance.detect.evidence.subspace import impute, principal_subspace
+from appliance.detect.windows import Windows
+from appliance.records import Floats
+
+_EXPLAINED = 0.9
+_MAX_RANK = 12
+_MAX_CELLS = 20_000
+"""Instants used to fit; more change nothing."""
+_NOISE_FLOOR = 0.02
+"""Variance of a residual that is always near 0, as where two channels are copies: in squared normal spreads."""
+
+
+class PcaResidual(EvidenceDetector):
+    """Squared distance of each instant from the plane in which the channels usually move (the Q statistic, SPE).
+
+    Jackson and Mudholkar 1979; each channel's residual is measured in its own residual variance.
+    """
+
+    FITTED: ClassVar = ("centre", "components", "precision")
+
+    def fit(self, windows: Windows, seed: int) -> None:
+        instants = instants_of(windows, _MAX_CELLS)
+        self.centre = np.median(instants, axis=0)
+        self.components = principal_subspace(instants - self.centre, _EXPLAINED, _MAX_RANK).components
+        residual = self._residual(windows)
+        self.precision = 1.0 / (np.median(windows.average(np.square(residual)), axis=0) + _NOISE_FLOOR)
+
+    def oddity(self, windows: Windows) -> Oddity:
+        energy = windows.average(np.square(self._residual(windows)))
+        share = energy * self.precision * windows.present_share
+        return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)
+
+    def _residual(self, windows: Windows) -> Floats:
+        """[n, channel, time]."""
+        offsets = windows.values - self.centre[:, None]
+        if windows.mask is not None:
+            offsets = impute(offsets.swapaxes(1, 2), windows.present, self.components).swapaxes(1, 2)
+        return offsets - self.components @ (self.components.T @ offsets)
+
+
+def instants_of(windows: Windows, most: int) -> Floats:
+    """[n, channel] evenly chosen instants at which every channel that ever speaks does speak, if there are enough."""
+    instants = windows.values.swapaxes(1, 2)
+    if windows.mask is not None:
+        speaks = windows.present.max(axis=0) > 0
+        whole = windows.mask[:, speaks].all(axis=1)
+        instants = instants[whole] if whole.sum() >= len(windows) else instants.reshape(-1, instants.shape[2])
+    else:
+        instants = instants.reshape(-1, instants.shape[2])
+    return instants[:: max(1, len(instants) // most)]

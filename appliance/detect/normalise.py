@@ -1,0 +1,85 @@
+"""Raw units → normal spreads, per channel and machine: the first stage of detection."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from appliance.detect.state import Fitted
+from appliance.detect.windows import Windows, hold
+from appliance.records import Floats
+
+_KNEE = 4.0
+"""Spreads from the normal level up to which the scale is about linear; beyond it grows like a logarithm."""
+_LIMIT = 20.0
+"""Nothing counts for more than this: about 300 spreads."""
+_IQR_OF_NORMAL = 1.349
+"""Interquartile range of a standard normal distribution: turns an IQR into a standard deviation."""
+_RELATIVE_FLOOR = 0.01
+"""A channel that never moved in warm-up is taken to be known to one part in a hundred of its level."""
+_ABSOLUTE_FLOOR = 1e-3
+"""And where that level is 0, to this much of its unit."""
+_TAIL_SHARE = 0.25
+"""A channel that rests most of the time and then works has an IQR of its rest only: its 2nd to 98th percentile counts too."""
+_TAIL_OF_NORMAL = 4.107
+"""2nd to 98th percentile of a standard normal distribution."""
+
+
+class Normaliser(Fitted):
+    """Centre and scale of each channel, robust to a few per cent of strange warm-up.
+
+    The centre is the median and the scale the interquartile range, with floors for channels that are quantised, at
+    rest or constant. Centre and scale then follow the machine slowly, through `learn`.
+    """
+
+    FITTED: ClassVar = ("rate",)
+    LIVE: ClassVar = ("centre", "scale")
+
+    def __init__(self, series: Floats, rate: float) -> None:
+        """Fit on a series [channel, time] with NaN for missing; follow it by the share ``rate`` per learned window."""
+        self.rate = rate
+        self.centre = np.zeros(len(series))
+        self.scale = np.ones(len(series))
+        for channel, values in enumerate(series):
+            known = values[np.isfinite(values)]
+            if known.size:
+                self.centre[channel], self.scale[channel] = _centre_and_scale(known)
+
+    def apply(self, values: Floats) -> Windows:
+        """Normalise raw windows [n, channel, time] with NaN for missing."""
+        scaled = (values - self.centre[:, None]) * (1.0 / (_KNEE * self.scale))[:, None]
+        np.arcsinh(scaled, out=scaled)
+        scaled *= _KNEE
+        mask = None
+        if np.isnan(np.add.reduce(scaled, axis=None)):
+            mask = np.isfinite(scaled)
+            scaled = hold(scaled, mask)
+        np.minimum(scaled, _LIMIT, out=scaled)
+        np.maximum(scaled, -_LIMIT, out=scaled)
+        return Windows(scaled, mask)
+
+    def learn(self, window: Windows, doubt: float) -> None:
+        """Follow one normal window, the less the more it is in ``doubt`` (0 none … 1 learn nothing).
+
+        The centre moves towards the window's level by at most one spread times the rate, so that no single window
+        and no slow fault can carry it away quickly.
+        """
+        step = self.rate * (1.0 - doubt) * window.present[0]
+        self.centre += step * self.scale * np.clip(window.mean[0], -1.0, 1.0)
+
+
+def _centre_and_scale(known: Floats) -> tuple[float, float]:
+    low, quarter, centre, three_quarters, high = np.quantile(known, (0.02, 0.25, 0.5, 0.75, 0.98))
+    steps = np.abs(np.diff(known))
+    steps = steps[steps > 0]
+    quantum = float(np.median(steps)) if steps.size else 0.0
+    return float(centre), float(
+        max(
+            (three_quarters - quarter) / _IQR_OF_NORMAL,
+            _TAIL_SHARE * (high - low) / _TAIL_OF_NORMAL,
+            quantum / 2 if three_quarters == quarter else 0.0,
+            _RELATIVE_FLOOR * abs(centre) if not steps.size else 0.0,
+            _ABSOLUTE_FLOOR if not steps.size else np.finfo(float).tiny,
+        )
+    )

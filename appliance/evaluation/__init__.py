@@ -1,0 +1,1 @@
+"""Measure what the appliance does against what is known to have happened."""

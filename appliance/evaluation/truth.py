@@ -1,0 +1,155 @@
+"""Hold alerts against the events that a recording is known to contain: caught or missed, how late, what was blamed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from appliance.recordings import Recording
+from appliance.records import Alert
+
+WEEK_SECS = 7 * 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a machine, as far as its recording knows."""
+
+    machine: str
+    kind: str
+    start: float
+    """Unix seconds."""
+    end: float
+    channels: tuple[str, ...] = ()
+    """Channels that may rightly be blamed, the principal one first; empty where nobody knows."""
+    is_sensor: bool = False
+    """The sensor is at fault, not the machine: neither expected to alert nor counted as false if it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What became of one event."""
+
+    event: Event
+    alert: Alert | None
+    """The first alert that stood during the event; None: missed."""
+
+    @property
+    def delay_secs(self) -> float | None:
+        """From the event's start to the alert; 0 where it was open already."""
+        return None if self.alert is None else max(self.alert.opened_at - self.event.start, 0.0)
+
+    @property
+    def blamed(self) -> str | None:
+        """The channel with the largest share of the blame."""
+        return next(iter(self.alert.channels), None) if self.alert is not None else None
+
+    @property
+    def blamed_rightly(self) -> bool | None:
+        """Whether that channel is one of the event's; None where either is unknown."""
+        if self.blamed is None or not self.event.channels:
+            return None
+        return self.blamed in self.event.channels
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All events and alerts of a stretch of time."""
+
+    matches: list[Match]
+    false_alerts: list[Alert]
+    machine_weeks: float
+    """Time watched with a score, over all machines."""
+
+    @property
+    def machine_events(self) -> list[Match]:
+        """Events of the machine itself."""
+        return [match for match in self.matches if not match.event.is_sensor]
+
+    @property
+    def caught(self) -> int:
+        """Machine events with an alert."""
+        return sum(match.alert is not None for match in self.machine_events)
+
+    @property
+    def false_per_week(self) -> float:
+        """False alerts per machine and week watched."""
+        return len(self.false_alerts) / self.machine_weeks if self.machine_weeks else math.nan
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures for a script."""
+        delays = [match.delay_secs for match in self.machine_events if match.delay_secs is not None]
+        blamed = [match.blamed_rightly for match in self.machine_events if match.blamed_rightly is not None]
+        return {
+            "events": len(self.machine_events),
+            "caught": self.caught,
+            "recall": self.caught / len(self.machine_events) if self.machine_events else None,
+            "median_delay_secs": median(delays) if delays else None,
+            "blamed_rightly": sum(blamed) if blamed else None,
+            "blamed": len(blamed),
+            "false_alerts": len(self.false_alerts),
+            "machine_weeks": round(self.machine_weeks, 2),
+            "false_alerts_per_machine_week": round(self.false_per_week, 3) if self.machine_weeks else None,
+            "sensor_events": len(self.matches) - len(self.machine_events),
+        }
+
+
+def events_of(recording: Recording) -> list[Event]:
+    """Read the events out of a recording's meta data, or out of its labels where it has none."""
+    times, period = recording.times, recording.period_secs
+    truth = recording.meta.get("truth")
+    if truth is not None:
+        return [
+            Event(
+                machine=recording.machine,
+                kind=fault["kind"],
+                start=float(times[fault["start"]]),
+                end=float(times[fault["end"] - 1]) + period,
+                channels=tuple(fault["channels"]),
+                is_sensor=fault["kind_of_fault"] == "sensor",
+            )
+            for fault in truth
+        ]
+    spans = recording.meta.get("events", [])
+    return [
+        Event(recording.machine, "event", float(times[start]), float(times[end - 1]) + period) for start, end in spans
+    ]
+
+
+def compare(
+    events: Iterable[Event], alerts: Sequence[Alert], watched: dict[str, tuple[float, float]], grace_secs: float
+) -> Comparison:
+    """Match alerts with events.
+
+    An event is caught if an alert stands at any time from its start to ``grace_secs`` after its end: the window that
+    shows its last reading ends later. An alert that stands during no event is false.
+
+    Parameters
+    ----------
+    watched
+        Machine → first and last time with a score. Events that began before it or on other machines are left out.
+    """
+    seen = [event for event in events if event.machine in watched and _within(event, watched[event.machine])]
+    ordered = sorted(alerts, key=lambda alert: alert.opened_at)
+    matches = [
+        Match(event, next((alert for alert in ordered if _stands(alert, event, grace_secs)), None)) for event in seen
+    ]
+    false_alerts = [
+        alert
+        for alert in ordered
+        if alert.machine in watched and not any(_stands(alert, event, grace_secs) for event in seen)
+    ]
+    weeks = sum(last - first for first, last in watched.values()) / WEEK_SECS
+    return Comparison(matches, false_alerts, weeks)
+
+
+def _within(event: Event, span: tuple[float, float]) -> bool:
+    return span[0] <= event.start < span[1]
+
+
+def _stands(alert: Alert, event: Event, grace_secs: float) -> bool:
+    closed = math.inf if alert.closed_at is None else alert.closed_at
+    return alert.machine == event.machine and alert.opened_at <= event.end + grace_secs and closed >= event.start

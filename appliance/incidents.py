@@ -1,0 +1,160 @@
+"""Turn a machine's scores into few alerts: N of M to open, hysteresis to close, one id per incident."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from appliance.records import Alert, Score
+
+TOP_CHANNELS = 5
+TELL_AGAIN = 1.0
+"""An open alert is published again when it has become ten times less likely than when last told."""
+MEANT_SHARE = 0.15
+"""A channel with a smaller share of the blame is not named in the sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRules:
+    """When an incident begins and ends."""
+
+    open_windows: int = 2
+    """N: strange windows that open an alert..."""
+    of_windows: int = 3
+    """...out of the last M."""
+    close_windows: int = 3
+    """Quiet windows in a row that close it."""
+    close_ratio: float = 0.8
+    """A window is quiet below this share of the threshold: the hysteresis."""
+    cooldown_secs: float = 3600.0
+    """A new strange stretch this soon after closing is the same incident, opened again."""
+
+
+def describe(score: Score, channels: Mapping[str, float]) -> str:
+    """Say in one sentence what is strange, worst channel first."""
+    named = [name for name, share in channels.items() if share >= MEANT_SHARE] or list(channels)[:1]
+    readings = [f"{name} at {score.signals[name].mean:.4g}" for name in named if name in score.signals]
+    spoke = sorted(score.evidence, key=lambda name: -score.evidence[name])[:2]
+    what = ", ".join(readings or named) or "no single channel"
+    evidence = f"; strangest by {' and '.join(spoke)}" if spoke else ""
+    return f"{score.machine} behaves strangely: {what}{evidence}."
+
+
+def alert_id(machine: str, since: float) -> str:
+    """Name an incident by machine and beginning: the same after a replay.
+
+    Examples
+    --------
+    >>> alert_id("pump-1", 0.0)
+    'pump-1-19700101T000000Z'
+    """
+    return f"{machine}-{datetime.fromtimestamp(since, UTC):%Y%m%dT%H%M%SZ}"
+
+
+class IncidentTracker:
+    """One machine's incidents, fed with its scores in order."""
+
+    def __init__(self, rules: AlertRules) -> None:
+        self.rules = rules
+        self.current: Alert | None = None
+        """The incident that is open, or was closed less than a cooldown ago."""
+        self._recent: deque[tuple[bool, float]] = deque(maxlen=rules.of_windows)  # (alarm, window start)
+        self._quiet = 0
+        self._told_peak = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an alert is open now."""
+        return self.current is not None and self.current.state != "closed"
+
+    def update(self, score: Score) -> Alert | None:
+        """Take one score; return the alert where it opened, changed for the worse, or closed.
+
+        A window without a score is no evidence of health: it neither opens nor closes anything.
+        """
+        if score.score is None or score.threshold is None:
+            return None
+        self._recent.append((score.alarm, score.start))
+        if self.is_open:
+            return self._while_open(score, score.score)
+        if sum(alarm for alarm, _ in self._recent) < self.rules.open_windows or not score.alarm:
+            return None
+        return self._open(score)
+
+    def _open(self, score: Score) -> Alert:
+        assert score.score is not None
+        assert score.threshold is not None
+        since = next(start for alarm, start in self._recent if alarm)
+        self._quiet = 0
+        channels = _worst(score.contributions)
+        before = self.current
+        if before is not None and score.end - before.updated_at <= self.rules.cooldown_secs:
+            self.current = replace(before, state="open", closed_at=None, updated_at=score.end)
+        else:
+            self.current = Alert(
+                id=alert_id(score.machine, since),
+                machine=score.machine,
+                state="open",
+                since=since,
+                opened_at=score.end,
+                updated_at=score.end,
+                closed_at=None,
+                peak_score=score.score,
+                threshold=score.threshold,
+                channels=channels,
+                evidence=score.evidence,
+                summary=describe(score, channels),
+            )
+        self._told_peak = self.current.peak_score
+        return self.current
+
+    def _while_open(self, score: Score, value: float) -> Alert | None:
+        assert self.current is not None
+        assert score.threshold is not None
+        quiet = value < self.rules.close_ratio * score.threshold
+        self._quiet = self._quiet + 1 if quiet else 0
+        if self._quiet >= self.rules.close_windows:
+            self._recent.clear()
+            self.current = replace(self.current, state="closed", updated_at=score.end, closed_at=score.end)
+            return self.current
+        if value <= self.current.peak_score:
+            return None
+        channels = _worst(score.contributions)
+        self.current = replace(
+            self.current,
+            updated_at=score.end,
+            peak_score=value,
+            channels=channels,
+            evidence=score.evidence,
+            summary=describe(score, channels),
+        )
+        if value < self._told_peak + TELL_AGAIN:
+            return None
+        self._told_peak = value
+        return self.current
+
+    def snapshot(self) -> dict[str, Any]:
+        """State for a restart."""
+        return {
+            "current": None if self.current is None else msgspec.to_builtins(self.current),
+            "recent": [list(entry) for entry in self._recent],
+            "quiet": self._quiet,
+            "told_peak": self._told_peak,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a snapshot."""
+        self.current = None if state["current"] is None else msgspec.convert(state["current"], Alert)
+        self._recent.extend((alarm, start) for alarm, start in state["recent"])
+        self._quiet = state["quiet"]
+        self._told_peak = state["told_peak"]
+
+
+def _worst(contributions: Mapping[str, float]) -> dict[str, float]:
+    ranked = sorted(contributions.items(), key=lambda entry: -entry[1])
+    return {name: share for name, share in ranked[:TOP_CHANNELS] if share > 0}

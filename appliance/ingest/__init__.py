@@ -1,0 +1,1 @@
+"""From MQTT to readings: the client, the topics and the payload formats."""

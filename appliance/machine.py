@@ -1,0 +1,227 @@
+"""One machine's life: it is learned for a while, then every window is scored; between grid and incidents."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.detect.detector import Detector, DetectorOptions
+from appliance.incidents import AlertRules, IncidentTracker
+from appliance.records import Alert, Blank, Block, Model, Score, Signal, Window
+from appliance.windows import Closed, Grid, GridSpec, fill_gaps
+
+BLOCK_CELLS = 256
+"""Cells per stored block of history: large enough to compress, small enough to ride in a checkpoint until then."""
+WEEK_SECS = 7 * 24 * 3600.0
+
+
+class Judged(NamedTuple):
+    """What came of one window."""
+
+    score: Score
+    alert: Alert | None
+    blocks: list[Block]
+    model: Model | None
+
+
+History = Callable[[str], list[Block]]
+"""A machine's stored blocks, oldest first."""
+
+
+class Machine:
+    """A grid, a detector once there is one, and the incidents."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        source: str,
+        grid: GridSpec,
+        warmup_windows: int,
+        min_coverage: float,
+        false_alarms_per_week: float,
+        alerts: AlertRules,
+        detector: DetectorOptions,
+        seed: int,
+    ) -> None:
+        self.name = name
+        self.source = source
+        self.grid = Grid(name, grid)
+        self.incidents = IncidentTracker(alerts)
+        self._spec = grid
+        self._warmup_windows = warmup_windows
+        self._min_coverage = min_coverage
+        self._budget = false_alarms_per_week
+        self._windows_per_week = WEEK_SECS / (grid.hop * grid.period_secs)
+        self._options = detector
+        self._seed = seed
+        self._detector: Detector | None = None
+        self._known: tuple[str, ...] = ()  # the detector's channels: the first of the grid's
+        self._version = 0
+        self._warm = 0  # windows with enough data so far
+        self._pending: list[Block] = []  # settled, not yet long enough for a block of their own
+        self._last: Score | None = None
+
+    def take(self, closed: Closed, history: History) -> Judged:
+        """Judge a window by what was known before it, then learn from it if nothing is suspected."""
+        window = closed.window
+        blocks = self._settle(window, closed.settled)
+        coverage = float(np.mean(~np.isnan(window.values[: len(self._known) or None])))
+        score = self._score(window, coverage)
+        alert = self.incidents.update(score)
+        model = None
+        if self._detector is None and coverage >= self._min_coverage:
+            self._warm += 1
+            if self._warm >= self._warmup_windows:
+                model = self._fit(history, blocks)
+        self._last = score
+        return Judged(score, alert, blocks, model)
+
+    def _score(self, window: Window, coverage: float) -> Score:
+        blank: Blank | None = None
+        if coverage < self._min_coverage or window.incomplete == "offline":
+            blank = "no_data"
+        elif self._detector is None:
+            blank = "learning"
+        value = threshold = None
+        alarm = extrapolated = False
+        evidence: dict[str, float] = {}
+        contributions: dict[str, float] = {}
+        if blank is None and self._detector is not None:
+            values = window.values[: len(self._known)]
+            verdict = self._detector.score(values)
+            limit = self._detector.threshold(self._windows_per_week, self._budget)
+            value, threshold = verdict.score, limit.score
+            alarm, extrapolated = value >= threshold, limit.extrapolated
+            evidence = verdict.evidence
+            contributions = dict(zip(self._known, verdict.contributions.tolist(), strict=True))
+            if not alarm and not self.incidents.is_open and window.incomplete is None:
+                self._detector.learn(values, verdict)
+        return Score(
+            machine=self.name,
+            source=self.source,
+            start=window.start,
+            end=window.end,
+            score=value,
+            threshold=threshold,
+            alarm=alarm,
+            trust="learning" if self._detector is None else "prior",
+            blank=blank,
+            extrapolated=extrapolated,
+            coverage=coverage,
+            model=self._version,
+            evidence=evidence,
+            contributions=contributions,
+            signals=signals(window),
+        )
+
+    def _settle(self, window: Window, settled: NDArray[np.float32]) -> list[Block]:
+        """Collect settled cells; give out a block where they are enough or time or channels jump."""
+        piece = Block(self.name, window.start, window.channels, settled)
+        blocks = []
+        if self._pending:
+            last = self._pending[-1]
+            joined = math.isclose(last.start + last.values.shape[1] * self._spec.period_secs, piece.start, abs_tol=1e-6)
+            if not joined or last.channels != piece.channels:
+                blocks.append(self._flush())
+        self._pending.append(piece)
+        if sum(block.values.shape[1] for block in self._pending) >= BLOCK_CELLS:
+            blocks.append(self._flush())
+        return blocks
+
+    def _flush(self) -> Block:
+        first = self._pending[0]
+        block = first._replace(values=np.hstack([block.values for block in self._pending]))
+        self._pending.clear()
+        return block
+
+    def _fit(self, history: History, fresh: Sequence[Block]) -> Model:
+        now = self._pending[-1].start if self._pending else fresh[-1].start
+        stored = {block.start: block for block in history(self.name) if block.start <= now}  # a replay knows the future
+        stored.update((block.start, block) for block in (*fresh, *self._pending))
+        channels = self.grid.channels
+        pieces: list[NDArray[np.float32]] = []
+        end = None
+        for start in sorted(stored):
+            block = stored[start]
+            if end is not None and start - end > self._spec.period_secs / 2:  # keep windows from spanning the gap
+                pieces.append(np.full((len(channels), self._spec.length), np.nan, dtype=np.float32))
+            padded = np.full((len(channels), block.values.shape[1]), np.nan, dtype=np.float32)
+            padded[: len(block.values)] = block.values
+            pieces.append(padded)
+            end = start + block.values.shape[1] * self._spec.period_secs
+        series = np.hstack(pieces).astype(np.float64)
+        filled = fill_gaps(series.T, self._spec.fill, self._spec.hold_cells).T
+        self._detector = Detector.fit(
+            filled, length=self._spec.length, hop=self._spec.hop, seed=self._seed, options=self._options
+        )
+        self._known = channels
+        self._version += 1
+        return Model(self._version, {"channels": list(channels), "detector": self._detector.snapshot()[0]})
+
+    def status(self, at: float) -> dict[str, Any]:
+        """Describe the machine to people and scripts; ``at`` is when its newest message arrived."""
+        last, spec = self._last, self._spec
+        hours = spec.hop * spec.period_secs / 3600
+        return {
+            "machine": self.name,
+            "source": self.source,
+            "received_at": at,
+            "newest": self.grid.newest_time,
+            "trust": "learning" if self._detector is None else "prior",
+            "learned_hours": round(min(self._warm, self._warmup_windows) * hours, 2),
+            "warmup_hours": round(self._warmup_windows * hours, 2),
+            "channels": list(self.grid.channels),
+            "new_channels": list(self.grid.channels[len(self._known) :]) if self._detector else [],
+            "silent_channels": [] if last is None else [c for c in self.grid.channels if c not in last.signals],
+            "score": None if last is None else last.score,
+            "threshold": None if last is None else last.threshold,
+            "extrapolated": None if last is None else last.extrapolated,
+            "blank": None if last is None else last.blank,
+            "alert": self.incidents.current.id if self.incidents.is_open and self.incidents.current else None,
+        }
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that moves; the fitted model is stored apart, because it is large and rarely changes."""
+        return {
+            "source": self.source,
+            "spec": asdict(self._spec),
+            "grid": self.grid.snapshot(),
+            "incidents": self.incidents.snapshot(),
+            "warm": self._warm,
+            "version": self._version,
+            "pending": [[block.start, list(block.channels), block.values] for block in self._pending],
+            "detector": None if self._detector is None else self._detector.snapshot()[1],
+        }
+
+    def restore(self, state: dict[str, Any], model: Model | None) -> bool:
+        """Take up a snapshot; False, and nothing taken, where the grid was changed or the model is missing."""
+        fitted = state["detector"] is not None
+        if state["spec"] != asdict(self._spec) or (fitted and (model is None or model.version != state["version"])):
+            return False
+        if fitted and model is not None:
+            self._known = tuple(model.state["channels"])
+            self._detector = Detector.restore(model.state["detector"], state["detector"])
+        self.grid.restore(state["grid"])
+        self.incidents.restore(state["incidents"])
+        self._warm = state["warm"]
+        self._version = state["version"]
+        self._pending = [Block(self.name, start, tuple(names), values) for start, names, values in state["pending"]]
+        return True
+
+
+def signals(window: Window) -> dict[str, Signal]:
+    """Mean, least and greatest value of every channel that has data in a window."""
+    values = window.values
+    present = ~np.isnan(values)
+    counts = present.sum(axis=1)
+    means = np.where(present, values, 0.0).sum(axis=1) / np.maximum(counts, 1)
+    least = np.where(present, values, np.inf).min(axis=1)
+    greatest = np.where(present, values, -np.inf).max(axis=1)
+    rows = zip(window.channels, counts.tolist(), means.tolist(), least.tolist(), greatest.tolist(), strict=True)
+    return {name: Signal(mean, low, high) for name, count, mean, low, high in rows if count}

@@ -1,0 +1,203 @@
+"""READ FIRST. Messages in; scores, alerts and history out. Single-threaded, deterministic, no I/O of its own.
+
+::
+
+    Message ─ router ─ codec ─┬─ Sample ─ grid ─ Window ─ detector ─ Score ─ incidents ─ Alert
+                              └─ quarantine (with its reason)
+
+What comes out is a function of the order of the messages alone: reading the journal again gives the same scores. The
+service feeds the journal in and stores what comes out; nothing here knows of threads, clocks, files or sockets.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from appliance.dedupe import RecentMessages
+from appliance.detect.detector import DetectorOptions
+from appliance.errors import DecodeError
+from appliance.incidents import AlertRules
+from appliance.ingest.codecs import Codec
+from appliance.ingest.topics import Route, Router
+from appliance.machine import History, Machine
+from appliance.records import Decoded, Message, Model, Outcome, Quarantined, Sample
+from appliance.windows import GridSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One kind of message: where it comes from, how it is read, how it becomes windows, how long its machines learn."""
+
+    route: Route
+    codec: Codec
+    grid: GridSpec
+    warmup_windows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What holds for every machine."""
+
+    detector: DetectorOptions = field(default_factory=DetectorOptions)
+    alerts: AlertRules = field(default_factory=AlertRules)
+    false_alarms_per_week: float = 1.0
+    min_coverage: float = 0.5
+    """A window with a smaller share of filled cells has no score: "no data"."""
+    future_secs: float = 300.0
+    """A reading dated further ahead of its arrival is refused: one wrong clock must not close everybody's windows."""
+    max_machines: int = 1000
+    remembered_messages: int = 8192
+    """How many messages back a repeat is recognised; at least twice what the broker may have in flight."""
+
+
+class Pipeline:
+    """The whole live flow of all machines.
+
+    Parameters
+    ----------
+    sources
+        In the order of the configuration: the first pattern that matches a topic takes it.
+    rules
+        What holds for every machine.
+    history
+        Reads a machine's stored blocks back, when it has seen enough to be fitted.
+    """
+
+    def __init__(self, sources: Sequence[Source], rules: Rules, history: History) -> None:
+        self._router = Router([source.route for source in sources])
+        self._sources = {source.route.name: source for source in sources}
+        self._rules = rules
+        self._history = history
+        self._recent = RecentMessages(rules.remembered_messages)
+        self._changed: set[str] = set()
+        self.machines: dict[str, Machine] = {}
+
+    def process(self, messages: Iterable[Message], outcome: Outcome) -> None:
+        """Take messages in journal order; add to the outcome what is to be stored."""
+        for message in messages:
+            self._take(message, outcome)
+
+    def _take(self, message: Message, outcome: Outcome) -> None:
+        outcome.counts["", "messages_received"] += 1
+        repeated = self._recent.seen(message)
+        try:
+            match = self._router.match(message.topic)
+            decoded = self._sources[match.source].codec.decode(match, message.payload, message.received_at)
+        except DecodeError as error:
+            outcome.counts["", "messages_quarantined"] += 1
+            self._quarantine(message, error.reason, error.detail, 1, "", outcome)
+            return
+        if repeated and decoded.timed:
+            self._count_duplicates(decoded, outcome)
+            return
+        source = self._sources[match.source]
+        for refusal in decoded.refused:
+            self._quarantine(message, refusal.reason, refusal.detail, refusal.readings, match.machine, outcome)
+        for notice in decoded.notices:
+            outcome.counts[notice.machine, notice.kind] += 1
+            if notice.machine in self.machines:
+                self.machines[notice.machine].grid.mark_incomplete(notice.time, notice.kind)
+                self._changed.add(notice.machine)
+        for sample in decoded.samples:
+            self._place(message, source, sample, outcome)
+        outcome.commands += decoded.commands
+
+    def _place(self, message: Message, source: Source, sample: Sample, outcome: Outcome) -> None:
+        counts, name, readings = outcome.counts, sample.machine, len(sample.values)
+        machine = self.machines.get(name) or self._meet(source, name)
+        if machine is None:
+            detail = f"{name} would be machine {len(self.machines) + 1}; raise detection.max_machines to admit it"
+            self._quarantine(message, "too_many_machines", detail, readings, "", outcome)
+            return
+        if machine.source != source.route.name:
+            detail = f"{name} belongs to source {machine.source}, this topic to {source.route.name}"
+            self._quarantine(message, "machine_of_other_source", detail, readings, name, outcome)
+            return
+        if sample.time > message.received_at + self._rules.future_secs:
+            detail = f"dated {sample.time - message.received_at:.0f} s after its arrival; check the sender's clock"
+            self._quarantine(message, "in_the_future", detail, readings, name, outcome)
+            return
+        self._changed.add(name)
+        placement = machine.grid.place(sample)
+        counts[name, "readings_received"] += readings - placement.refused
+        if placement.placed:
+            counts[name, "readings_placed"] += placement.placed
+        if placement.late:
+            counts[name, "readings_late"] += placement.late
+        if placement.refused:
+            detail = f"{name} already has {source.grid.max_channels} channels; raise max_channels or name fewer"
+            self._quarantine(message, "too_many_channels", detail, placement.refused, name, outcome)
+        for closed in placement.closed:
+            verdict = machine.take(closed, self._history)
+            outcome.scores.append(verdict.score)
+            outcome.blocks += verdict.blocks
+            if verdict.alert is not None:
+                outcome.alerts.append(verdict.alert)
+            if verdict.model is not None:
+                outcome.models[name] = verdict.model
+        if placement.closed:
+            outcome.statuses[name] = machine.status(message.received_at)
+
+    def _meet(self, source: Source, name: str) -> Machine | None:
+        if len(self.machines) >= self._rules.max_machines:
+            return None
+        self.machines[name] = Machine(
+            name=name,
+            source=source.route.name,
+            grid=source.grid,
+            warmup_windows=source.warmup_windows,
+            min_coverage=self._rules.min_coverage,
+            false_alarms_per_week=self._rules.false_alarms_per_week,
+            alerts=self._rules.alerts,
+            detector=self._rules.detector,
+            seed=zlib.crc32(name.encode()),
+        )
+        return self.machines[name]
+
+    def _quarantine(
+        self, message: Message, reason: str, detail: str, readings: int, machine: str, outcome: Outcome
+    ) -> None:
+        outcome.quarantined.append(Quarantined(message, reason, detail, readings))
+        outcome.counts[machine, "readings_received"] += readings
+        outcome.counts[machine, "readings_quarantined"] += readings
+        outcome.counts["", f"quarantined_{reason}"] += readings
+
+    def _count_duplicates(self, decoded: Decoded, outcome: Outcome) -> None:
+        for sample in decoded.samples:
+            outcome.counts[sample.machine, "readings_received"] += len(sample.values)
+            outcome.counts[sample.machine, "readings_duplicate"] += len(sample.values)
+
+    def remember(self, messages: Iterable[Message]) -> None:
+        """Recognise these if they come again: the journal's tail, after a restart."""
+        for message in messages:
+            self._recent.seen(message)
+
+    def checkpoint(self) -> dict[str, dict[str, Any]]:
+        """State of every machine and codec that changed since the last checkpoint, by name."""
+        states = {f"machine/{name}": self.machines[name].snapshot() for name in sorted(self._changed)}
+        for name, source in self._sources.items():
+            codec = source.codec.snapshot()
+            if codec is not None:
+                states[f"codec/{name}"] = codec
+        self._changed.clear()
+        return states
+
+    def restore(self, states: dict[str, dict[str, Any]], models: dict[str, Model]) -> list[str]:
+        """Go on from stored state; return the machines that must learn anew because their source was changed."""
+        anew = []
+        for key, state in states.items():
+            kind, _, name = key.partition("/")
+            source = self._sources.get(state["source"] if kind == "machine" else name)
+            if source is None:
+                continue
+            if kind == "codec":
+                source.codec.restore(state)
+                continue
+            machine = self._meet(source, name)
+            if machine is not None and not machine.restore(state, models.get(name)):
+                del self.machines[name]
+                anew.append(name)
+        return anew

@@ -1,0 +1,227 @@
+"""The values that flow through the appliance, in the order in which they come into being.
+
+A record is frozen and knows nothing of where it came from or goes to. This module imports nothing of ours.
+
+::
+
+    Message → (topic) TopicMatch → (codec) Decoded[Sample] → (grid) Window → (detector) Verdict → Score → Alert
+    and all that came of some messages, to be stored together: Outcome
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+"""Arrays are float64 with NaN for a missing cell, unless their docstring says otherwise."""
+
+
+class Message(NamedTuple):
+    """One MQTT message as it arrived, before anybody has looked inside."""
+
+    topic: bytes
+    """Raw bytes: a topic need not be valid UTF-8."""
+    payload: bytes
+    received_at: float
+    """Unix seconds, wall clock of this machine."""
+    retained: bool = False
+    """The broker had kept it: its content may be old."""
+
+
+class TopicMatch(NamedTuple):
+    """What a topic says, read with the pattern of the source that matched it."""
+
+    source: str
+    machine: str
+    channel: str | None
+    """The channel where the pattern has ``{channel}``, else the payload names its channels."""
+    topic: str
+    fields: Mapping[str, str]
+    """Every name in the pattern with its value."""
+
+
+class Sample(NamedTuple):
+    """The readings a machine sent for one instant: channel → value. Each entry is one reading."""
+
+    machine: str
+    time: float
+    """Unix seconds: when it was measured, or when it arrived if the payload does not say."""
+    values: dict[str, float]
+
+
+class Refusal(NamedTuple):
+    """Part of a message that could not be used while the rest could."""
+
+    reason: str
+    """A short fixed word for counting, such as ``not_a_number``."""
+    detail: str
+    readings: int = 1
+
+
+class Notice(NamedTuple):
+    """Something a source said about itself rather than about its machine."""
+
+    machine: str
+    kind: Literal["offline", "sequence_gap"]
+    time: float
+    detail: str
+
+
+class Command(NamedTuple):
+    """A message for a source, such as a request to announce its metrics again."""
+
+    topic: str
+    payload: bytes
+
+
+class Decoded(NamedTuple):
+    """All that one message held."""
+
+    samples: list[Sample]
+    timed: bool = True
+    """Whether the times came from the payload: only then can a repeated message be told from a repeated value."""
+    refused: tuple[Refusal, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    commands: tuple[Command, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A machine's channels on its regular grid."""
+
+    machine: str
+    channels: tuple[str, ...]
+    start: float
+    """Unix seconds of the first cell's left edge."""
+    end: float
+    """Unix seconds of the last cell's right edge: the time of everything that is said about this window."""
+    values: Floats
+    """[channel, time] in the machine's own units."""
+    incomplete: str | None = None
+    """Why data is known to be missing (``offline``, ``sequence_gap``), where the source told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a machine's detector says of one window."""
+
+    score: float
+    """-log10 of the calibrated tail probability: 3 is one window in a thousand."""
+    strangeness: float
+    """The combined evidence before calibration; comparable within one machine and fit only."""
+    extrapolated: bool
+    """The score lies beyond what the sample of normal windows can show: its tail is a model, not a count."""
+    evidence: dict[str, float]
+    """Evidence detector → -ln p under this machine's own normal."""
+    contributions: Floats
+    """[channel] share of the blame, ≥ 0, sums to 1 (all zero where nothing is strange)."""
+
+
+Trust = Literal["learning", "prior"]
+AlertState = Literal["open", "acknowledged", "closed"]
+Blank = Literal["learning", "no_data"]
+
+
+class Signal(NamedTuple):
+    """One channel over one window, in its own unit. NaN-free: a channel without data has no entry."""
+
+    mean: float
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A row of the score log: all that is kept of one window."""
+
+    machine: str
+    source: str
+    start: float
+    end: float
+    score: float | None
+    """None while learning or without data: never 0 for unknown."""
+    threshold: float | None
+    alarm: bool
+    trust: Trust
+    blank: Blank | None
+    """Why there is no score."""
+    extrapolated: bool
+    coverage: float
+    """Share of the window's cells that hold a reading."""
+    model: int
+    """Which fit of this machine's detector scored it; 0 while learning."""
+    evidence: dict[str, float]
+    contributions: dict[str, float]
+    signals: dict[str, Signal]
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An incident on one machine, as it stands after its latest change."""
+
+    id: str
+    """Derived from machine and time, so a replay gives the same one."""
+    machine: str
+    state: AlertState
+    since: float
+    """Start of the first strange window, Unix seconds."""
+    opened_at: float
+    updated_at: float
+    closed_at: float | None
+    peak_score: float
+    threshold: float
+    channels: dict[str, float]
+    """Channel → share of the blame, worst first."""
+    evidence: dict[str, float]
+    """Evidence detector → -ln p at the peak."""
+    summary: str
+    """One sentence for the person who is called."""
+
+
+class Block(NamedTuple):
+    """A stretch of one machine's history on its grid."""
+
+    machine: str
+    start: float
+    """Unix seconds of the first cell's left edge."""
+    channels: tuple[str, ...]
+    values: NDArray[np.float32]
+    """[channel, time] in the machine's own units, NaN where nothing came."""
+
+
+class Model(NamedTuple):
+    """A fitted detector as it is stored: the part that only changes when it is fitted anew."""
+
+    version: int
+    state: dict[str, Any]
+
+
+class Quarantined(NamedTuple):
+    """A message, or part of one, that could not be used."""
+
+    message: Message
+    reason: str
+    detail: str
+    readings: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Everything that came of some messages, to be stored in one transaction."""
+
+    scores: list[Score] = field(default_factory=list)
+    alerts: list[Alert] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    commands: list[Command] = field(default_factory=list)
+    models: dict[str, Model] = field(default_factory=dict)
+    statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Machine → what it looks like from outside."""
+    counts: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    """(machine or "", name) → how many. Readings: ``received = placed + late + duplicate + quarantined``."""

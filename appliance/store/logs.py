@@ -1,0 +1,101 @@
+"""The score log, the alert log and the appliance's pulse, read in order by whoever carries them out of the house."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from math import isnan
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+
+from appliance.records import Alert, Score, Signal
+from appliance.store.database import Database, set_cursor
+
+T = TypeVar("T")
+
+SCORES = (
+    "SELECT s.id, s.machine, s.source, s.start, s.end, s.score, s.threshold, s.alarm, s.trust, s.blank, "
+    "s.extrapolated, s.coverage, s.model, c.names, s.body FROM scores s JOIN channel_sets c ON c.id = s.channels "
+    "WHERE s.id > ? ORDER BY s.id LIMIT ?"
+)
+
+
+class Vitals(NamedTuple):
+    """The appliance's pulse at one time."""
+
+    time: float
+    values: dict[str, float]
+
+
+class Logs:
+    """Reads each log after a cursor and moves the cursor. Safe from any thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def scores(self, after: int, limit: int) -> list[tuple[int, Score]]:
+        """Return the next scores with their positions."""
+        return self._read(SCORES, (after, limit), _score)
+
+    def alerts(self, after: int, limit: int) -> list[tuple[int, Alert]]:
+        """Return the next changes of alerts with their positions."""
+        return self._read(
+            "SELECT id, body FROM alert_log WHERE id > ? ORDER BY id LIMIT ?",
+            (after, limit),
+            lambda row: msgspec.msgpack.decode(row[1], type=Alert),
+        )
+
+    def vitals(self, after: int, limit: int) -> list[tuple[int, Vitals]]:
+        """Return the next pulses with their positions."""
+        return self._read(
+            "SELECT id, time, body FROM vitals WHERE id > ? ORDER BY id LIMIT ?",
+            (after, limit),
+            lambda row: Vitals(row[1], msgspec.msgpack.decode(row[2])),
+        )
+
+    def _read(self, query: str, bindings: Sequence[int], build: Callable[[tuple[Any, ...]], T]) -> list[tuple[int, T]]:
+        return [(row[0], build(row)) for row in self._database.rows(query, bindings)]
+
+    def position(self, name: str) -> int:
+        """Read a cursor."""
+        return self._database.cursor(name)
+
+    def advance(self, name: str, position: int) -> None:
+        """Move a cursor: what lies at or before it has been delivered or given up for good."""
+        with self._database.transaction() as connection:
+            set_cursor(connection, name, position)
+
+    def bury(self, sink: str, letters: Sequence[tuple[str, str]], name: str, position: int) -> None:
+        """Keep points that a sink refused for good, as (reason, body), and move its cursor in the same transaction."""
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT INTO dead_letters (sink, at, reason, body) VALUES (?, ?, ?, ?)",
+                [(sink, time.time(), reason, body) for reason, body in letters],
+            )
+            set_cursor(connection, name, position)
+
+
+def _score(row: tuple[Any, ...]) -> Score:
+    names: list[str] = msgspec.json.decode(row[13])
+    evidence, shares, signals = msgspec.msgpack.decode(row[14], type=tuple[dict[str, float], bytes, bytes])
+    contributions = np.frombuffer(shares, dtype=np.float32).tolist()
+    triples = np.frombuffer(signals, dtype=np.float32).reshape(-1, 3).tolist()
+    return Score(
+        machine=row[1],
+        source=row[2],
+        start=row[3],
+        end=row[4],
+        score=row[5],
+        threshold=row[6],
+        alarm=bool(row[7]),
+        trust=row[8],
+        blank=row[9],
+        extrapolated=bool(row[10]),
+        coverage=row[11],
+        model=row[12],
+        evidence=evidence,
+        contributions={name: share for name, share in zip(names, contributions, strict=True) if not isnan(share)},
+        signals={name: Signal(*triple) for name, triple in zip(names, triples, strict=True) if not isnan(triple[0])},
+    )

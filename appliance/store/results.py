@@ -1,0 +1,177 @@
+"""What the worker stores and finds again: outcomes, checkpoints, models, history, all in whole transactions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import apsw
+import msgspec
+import numpy as np
+import zstandard
+
+from appliance.records import Alert, Block, Model, Outcome, Quarantined, Score
+from appliance.store import packing
+from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
+
+QUARANTINED_BYTES = 4096
+"""A refused message is kept up to this size: enough to see what it was."""
+
+
+class Results:
+    """The worker's side of the database. One thread uses it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._compressor = zstandard.ZstdCompressor(level=1, write_checksum=True)
+        self._decompressor = zstandard.ZstdDecompressor()
+        self._channel_sets: dict[tuple[str, ...], int] = {}
+
+    def commit(self, outcome: Outcome, position: int, states: Mapping[str, dict[str, Any]] | None = None) -> None:
+        """Store all that came of the journal up to ``position``, and the states that stand there, or nothing.
+
+        Raises
+        ------
+        DiskFull, StoreError
+            Nothing was stored; see :meth:`Database.transaction`.
+        """
+        with self._database.transaction() as connection:
+            self._store_scores(connection, outcome.scores)
+            self._store_alerts(connection, outcome.alerts)
+            self._store_blocks(connection, outcome.blocks)
+            connection.executemany(
+                "INSERT INTO quarantine (received_at, topic, payload, reason, detail, readings)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                [_quarantine_row(entry) for entry in outcome.quarantined],
+            )
+            connection.executemany(
+                "INSERT INTO counters VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
+                [(machine, name, value) for (machine, name), value in outcome.counts.items()],
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO machines VALUES (?, ?, ?)",
+                [(name, status["received_at"], packing.pack(status)) for name, status in outcome.statuses.items()],
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO models VALUES (?, ?, ?)",
+                [(name, model.version, self._pressed(model.state)) for name, model in outcome.models.items()],
+            )
+            set_cursor(connection, WORKER, position)
+            if states is not None:
+                connection.executemany(
+                    "INSERT OR REPLACE INTO checkpoints VALUES (?, ?)",
+                    [(name, self._pressed(state)) for name, state in states.items()],
+                )
+                set_cursor(connection, CHECKPOINT, position)
+
+    def _store_scores(self, connection: apsw.Connection, scores: Iterable[Score]) -> None:
+        rows = []
+        for score in scores:
+            names = tuple(dict.fromkeys((*score.contributions, *score.signals)))
+            rows.append(
+                (
+                    score.machine,
+                    score.source,
+                    score.start,
+                    score.end,
+                    score.score,
+                    score.threshold,
+                    int(score.alarm),
+                    score.trust,
+                    score.blank,
+                    int(score.extrapolated),
+                    score.coverage,
+                    score.model,
+                    self._channel_set(connection, names),
+                    encode_body(score, names),
+                )
+            )
+        connection.executemany(
+            "INSERT INTO scores (machine, source, start, end, score, threshold, alarm, trust, blank, extrapolated,"
+            " coverage, model, channels, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+
+    def _channel_set(self, connection: apsw.Connection, names: tuple[str, ...]) -> int:
+        known = self._channel_sets.get(names)
+        if known is None:
+            text = msgspec.json.encode(names).decode()
+            connection.execute("INSERT OR IGNORE INTO channel_sets (names) VALUES (?)", (text,))
+            (known,) = connection.execute("SELECT id FROM channel_sets WHERE names = ?", (text,)).fetchone() or (0,)
+            if len(self._channel_sets) > 10_000:
+                self._channel_sets.clear()
+            self._channel_sets[names] = known
+        return known
+
+    def _store_alerts(self, connection: apsw.Connection, alerts: Iterable[Alert]) -> None:
+        for alert in alerts:
+            body = msgspec.msgpack.encode(alert)
+            connection.execute(
+                "INSERT OR REPLACE INTO alerts VALUES (?, ?, ?, ?, ?)",
+                (alert.id, alert.machine, alert.state, alert.opened_at, body),
+            )
+            connection.execute("INSERT INTO alert_log (alert, body) VALUES (?, ?)", (alert.id, body))
+
+    def _store_blocks(self, connection: apsw.Connection, blocks: Iterable[Block]) -> None:
+        connection.executemany(
+            "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?)",
+            [
+                (
+                    block.machine,
+                    block.start,
+                    block.values.shape[1],
+                    self._pressed({"channels": list(block.channels), "values": block.values}),
+                )
+                for block in blocks
+            ],
+        )
+
+    def history(self, machine: str) -> list[Block]:
+        """Read a machine's stored blocks, oldest first."""
+        rows = self._database.rows("SELECT start, body FROM samples WHERE machine = ? ORDER BY start", (machine,))
+        blocks = []
+        for start, body in rows:
+            state = self._expanded(body)
+            blocks.append(Block(machine, start, tuple(state["channels"]), state["values"]))
+        return blocks
+
+    def position(self, name: str) -> int:
+        """Read a cursor; 0 where it never moved."""
+        return self._database.cursor(name)
+
+    def load(self) -> tuple[dict[str, dict[str, Any]], dict[str, Model]]:
+        """Read the last checkpoint: the states by name and the models by machine."""
+        states = self._database.rows("SELECT name, body FROM checkpoints")
+        models = self._database.rows("SELECT machine, version, body FROM models")
+        return (
+            {name: self._expanded(body) for name, body in states},
+            {machine: Model(version, self._expanded(body)) for machine, version, body in models},
+        )
+
+    def add_vitals(self, vitals: dict[str, float]) -> None:
+        """Append the appliance's pulse to its log."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO vitals (time, body) VALUES (?, ?)", (time.time(), msgspec.msgpack.encode(vitals))
+            )
+
+    def _pressed(self, state: object) -> bytes:
+        return self._compressor.compress(packing.pack(state))
+
+    def _expanded(self, body: bytes) -> dict[str, Any]:
+        return packing.unpack(self._decompressor.decompress(body))
+
+
+def _quarantine_row(entry: Quarantined) -> tuple[float, bytes, bytes, str, str, int]:
+    message = entry.message
+    payload = message.payload[:QUARANTINED_BYTES]
+    return message.received_at, message.topic, payload, entry.reason, entry.detail, entry.readings
+
+
+def encode_body(score: Score, names: tuple[str, ...]) -> bytes:
+    """Pack the per-channel parts of a score as single-precision arrays in the order of ``names``."""
+    missing = (np.nan,) * 3
+    signals = np.array([score.signals.get(name, missing) for name in names], dtype=np.float32)
+    contributions = np.array([score.contributions.get(name, np.nan) for name in names], dtype=np.float32)
+    return msgspec.msgpack.encode((score.evidence, contributions.tobytes(), signals.tobytes()))

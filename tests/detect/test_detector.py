@@ -1,0 +1,205 @@
+"""One machine's detector: what it promises to the pipeline."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from tests.detect.conformance import HOP, LENGTH, machine_signal
+
+from appliance.detect import Detector, DetectorOptions, State
+from appliance.detect.windows import cut
+from appliance.records import Floats, Verdict
+
+CHANNELS = 5
+WARM_UP = 6000
+
+
+def fit(series: Floats, **options: object) -> Detector:
+    return Detector.fit(series, length=LENGTH, hop=HOP, seed=1, options=DetectorOptions(**options))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def series() -> Floats:
+    return machine_signal(WARM_UP + 8000, CHANNELS, seed=11)
+
+
+@pytest.fixture(scope="module")
+def detector(series: Floats) -> Detector:
+    """Shared by tests that only score."""
+    return fit(series[:, :WARM_UP])
+
+
+def test_a_fault_scores_far_above_normal_and_blames_its_channel(detector: Detector, series: Floats) -> None:
+    fresh = cut(series[:, WARM_UP:], LENGTH, HOP)
+    normal = [detector.score(window).score for window in fresh[:500]]
+    for channel in range(CHANNELS):
+        faulty = fresh[40].copy()
+        faulty[channel, 10:] += 8.0
+        verdict = detector.score(faulty)
+        assert verdict.score > np.quantile(normal, 0.99) + 1
+        assert verdict.extrapolated
+        assert verdict.contributions.argmax() == channel
+        assert verdict.contributions.sum() == pytest.approx(1.0)
+
+
+def test_a_broken_relation_between_channels_is_heard_where_each_channel_looks_normal(series: Floats) -> None:
+    detector = fit(series[:, :WARM_UP])
+    fresh = cut(series[:, WARM_UP:], LENGTH, HOP)
+    normal = np.quantile([detector.score(window).score for window in fresh[:300]], 0.99)
+    strange = []
+    for start in range(0, 300, 20):
+        window = fresh[start].copy()
+        window[1] = 2 * np.median(series[1]) - window[1]  # the same range, the opposite way round
+        strange.append(detector.score(window).score)
+    assert np.median(strange) > normal
+
+
+def test_score_changes_nothing(series: Floats) -> None:
+    detector = fit(series[:, :WARM_UP])
+    before = detector.snapshot()
+    window = series[:, WARM_UP : WARM_UP + LENGTH].copy()
+    first = detector.score(window)
+    for start in range(WARM_UP, WARM_UP + 800, 40):
+        detector.score(series[:, start : start + LENGTH])
+    assert_same(detector.score(window), first)
+    assert flat(detector.snapshot()[0]) == flat(before[0])
+    assert flat(detector.snapshot()[1]) == flat(before[1])
+    assert np.array_equal(window, series[:, WARM_UP : WARM_UP + LENGTH])
+
+
+def test_restored_from_its_snapshot_it_goes_on_bit_for_bit(series: Floats) -> None:
+    detector = fit(series[:, :WARM_UP])
+    fresh = cut(series[:, WARM_UP:], LENGTH, HOP).copy()
+    fresh[::7, 2, 5:9] = np.nan
+    for window in fresh[:500]:
+        detector.learn(window, detector.score(window))
+    model, live = detector.snapshot()
+    again = Detector.restore(model, live)
+    for window in fresh[500:700]:
+        verdict = detector.score(window)
+        assert_same(again.score(window), verdict)
+        detector.learn(window, verdict)
+        again.learn(window, verdict)
+    assert flat(again.snapshot()[1]) == flat(detector.snapshot()[1])
+
+
+def test_learning_leaves_the_model_part_alone_and_the_live_part_small(series: Floats) -> None:
+    wide = machine_signal(WARM_UP, 10, seed=2)
+    detector = fit(wide)
+    model, _ = detector.snapshot()
+    for window in cut(wide, LENGTH, HOP)[:300]:
+        detector.learn(window, detector.score(window))
+    after, live = detector.snapshot()
+    assert flat(after) == flat(model)
+    assert sum(np.asarray(value).nbytes for part in live.values() for value in part.values()) <= 10 * 1024
+
+
+def test_two_fits_on_the_same_warm_up_agree(series: Floats, detector: Detector) -> None:
+    window = series[:, -LENGTH:]
+    assert_same(fit(series[:, :WARM_UP]).score(window), detector.score(window))
+
+
+def test_a_few_per_cent_of_strange_warm_up_does_not_hide_faults(series: Floats) -> None:
+    contaminated = series[:, :WARM_UP].copy()
+    rng = np.random.default_rng(4)
+    for start in rng.integers(0, WARM_UP - 60, 5):
+        contaminated[rng.integers(CHANNELS), start : start + 60] += rng.choice((-8.0, 8.0))  # 5 % of the warm-up
+    detector = fit(contaminated)
+    fresh = cut(series[:, WARM_UP:], LENGTH, HOP)
+    normal = [detector.score(window).score for window in fresh[:500]]
+    faulty = fresh[100].copy()
+    faulty[3, 8:] += 12.0
+    assert detector.score(faulty).score > max(normal)
+
+
+def test_a_silent_channel_is_neither_strange_nor_blamed(detector: Detector, series: Floats) -> None:
+    fresh = cut(series[:, WARM_UP:], LENGTH, HOP)[:300]
+    whole = [detector.score(window).score for window in fresh]
+    silent = fresh.copy()
+    silent[:, 1] = np.nan
+    verdicts = [detector.score(window) for window in silent]
+    assert np.median([verdict.score for verdict in verdicts]) <= np.quantile(whole, 0.9)
+    assert all(verdict.contributions[1] == 0 for verdict in verdicts)
+
+
+def test_a_slow_fault_is_not_learned_while_it_grows(series: Floats) -> None:
+    detector = fit(series[:, :WARM_UP])
+    fresh = cut(series[:, WARM_UP:], LENGTH, HOP).copy()
+    threshold = detector.threshold(windows_per_week=2520, false_alarms_per_week=1).score
+    growth = np.linspace(0.0, 10.0, 400)
+    scores = []
+    for window, drift in zip(fresh[:400], growth, strict=True):
+        window[2] += drift
+        verdict = detector.score(window)
+        scores.append(verdict.score)
+        if verdict.score < threshold:
+            detector.learn(window, verdict)
+    assert np.min(scores[-50:]) > threshold
+
+
+def test_a_window_without_any_reading_is_refused(detector: Detector) -> None:
+    with pytest.raises(ValueError, match="no reading"):
+        detector.score(np.full((CHANNELS, LENGTH), np.nan))
+
+
+def test_a_warm_up_too_short_says_how_much_is_needed() -> None:
+    with pytest.raises(ValueError, match=r"has 9 usable windows of 32 cells, needs 32"):
+        fit(machine_signal(100, 3, seed=0))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 100])
+def test_any_number_of_channels(channels: int) -> None:
+    series = machine_signal(1200, channels, seed=7)
+    detector = fit(series)
+    verdict = detector.score(series[:, -LENGTH:])
+    assert np.isfinite(verdict.score)
+    assert verdict.contributions.shape == (channels,)
+
+
+def test_channels_that_never_moved_or_never_spoke_are_borne(series: Floats) -> None:
+    warm_up = series[:, :3000].copy()
+    warm_up[0] = 5.0
+    warm_up[1] = np.nan
+    warm_up[2, ::3] = np.nan
+    detector = fit(warm_up)
+    calm = detector.score(warm_up[:, -LENGTH:])
+    moved = warm_up[:, -LENGTH:].copy()
+    moved[0] = 9.0
+    alarmed = detector.score(moved)
+    assert alarmed.score > calm.score + 1
+    assert alarmed.contributions.argmax() == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    window=arrays.arrays(
+        np.float64,
+        (CHANNELS, LENGTH),
+        elements=st.one_of(st.floats(-1e12, 1e12), st.just(float("nan")), st.just(0.0)),
+    )
+)
+def test_any_window_gets_a_finite_verdict(detector: Detector, window: Floats) -> None:
+    if np.isnan(window).all():
+        window[0, 0] = 0.0
+    verdict = detector.score(window)
+    assert np.isfinite(verdict.score)
+    assert verdict.score >= 0
+    assert all(np.isfinite(value) and value >= 0 for value in verdict.evidence.values())
+    assert (verdict.contributions >= 0).all()
+    assert verdict.contributions.sum() == pytest.approx(1.0) or not verdict.contributions.any()
+
+
+def flat(state: State) -> dict[str, object]:
+    """A state as comparable values."""
+    flattened: dict[str, object] = {}
+    for part, values in state.items():
+        for name, value in values.items():
+            flattened[f"{part}.{name}"] = value.tobytes() if isinstance(value, np.ndarray) else value
+    return flattened
+
+
+def assert_same(one: Verdict, other: Verdict) -> None:
+    assert (one.score, one.strangeness, one.extrapolated) == (other.score, other.strangeness, other.extrapolated)
+    assert one.evidence == other.evidence
+    assert np.array_equal(one.contributions, other.contributions)

@@ -1,0 +1,74 @@
+"""Every registered evidence detector passes the conformance checks, and the checks fail what they should."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from tests.detect.conformance import (
+    CHECKS,
+    Make,
+    hears_a_large_step,
+    is_deterministic,
+    leaves_its_input_alone,
+    treats_windows_alone,
+)
+
+from appliance.detect.evidence import EVIDENCE, EvidenceDetector, Oddity
+from appliance.detect.evidence.level import Level
+from appliance.detect.windows import Windows
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_conforms(name: str, check: Callable[[Make], None]) -> None:
+    check(EVIDENCE[name])
+
+
+class Constant(EvidenceDetector):
+    def fit(self, windows: Windows, seed: int) -> None:
+        pass
+
+    def oddity(self, windows: Windows) -> Oddity:
+        return Oddity(np.zeros(len(windows)), None)
+
+
+class Writing(Level):
+    def oddity(self, windows: Windows) -> Oddity:
+        windows.values[:, 0] += 1.0
+        return super().oddity(windows)
+
+
+class Remembering(Level):
+    def oddity(self, windows: Windows) -> Oddity:
+        self.centre = self.centre + 0.1
+        return super().oddity(windows)
+
+
+class Unseeded(Level):
+    FITTED: ClassVar = Level.FITTED
+
+    def fit(self, windows: Windows, seed: int) -> None:
+        super().fit(windows, seed)
+        self.centre = self.centre + np.random.default_rng().normal()
+
+
+class BatchRelative(Level):
+    def oddity(self, windows: Windows) -> Oddity:
+        values, by_channel = super().oddity(windows)
+        return Oddity(values - values.mean(), by_channel)
+
+
+@pytest.mark.parametrize(
+    ("broken", "check"),
+    [
+        (Constant, hears_a_large_step),
+        (Writing, leaves_its_input_alone),
+        (Remembering, leaves_its_input_alone),
+        (Unseeded, is_deterministic),
+        (BatchRelative, treats_windows_alone),
+    ],
+)
+def test_the_checks_catch_a_broken_detector(broken: type[EvidenceDetector], check: Callable[[Make], None]) -> None:
+    with pytest.raises(AssertionError):
+        check(broken)
