@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from appliance.config import Settings, SourceSettings, secret
+from appliance.config import Settings, SourceSettings
 from appliance.courier import Courier
+from appliance.credentials import secret
 from appliance.incidents import AlertRules
 from appliance.ingest.codecs import build_codec
 from appliance.ingest.mqtt import BrokerOptions, Tls

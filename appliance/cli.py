@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from appliance import __version__
-from appliance.commands import check, compare, demo, inspect, replay, run, simulate
+from appliance.commands import bench, check, compare, demo, inspect, replay, run, simulate
 from appliance.commands.common import errors
 from appliance.errors import ApplianceError
 
@@ -34,6 +34,8 @@ for command in (
     simulate.simulate,
 ):
     app.command()(command)
+
+app.add_typer(bench.bench, name="bench")
 
 
 @app.callback()

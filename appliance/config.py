@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import stat
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,22 +25,19 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from appliance.credentials import LOOPBACK, SECRETS, FilePath
 from appliance.errors import ConfigError
+from appliance.explain import explain, unknown_option
 from appliance.ingest import codecs
-from appliance.ingest.topics import TopicPattern
+from appliance.ingest.topics import Route, TopicPattern
 from appliance.notify import NotifierOptions
 from appliance.notify import parse_options as parse_notifier
 
-LOOPBACK = {"localhost", "127.0.0.1", "::1"}
-
-
-def _expand(path: Path) -> Path:
-    """Expand the one variable systemd sets for secrets; any other ``$`` stays as it is."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY", "${CREDENTIALS_DIRECTORY}")
-    return Path(str(path).replace("${CREDENTIALS_DIRECTORY}", folder))
+ENV_PREFIX = "APPLIANCE_"
+LIKENESS = 0.8
+"""An environment variable this close to an option's name is taken for a misspelt one; others may be somebody else's."""
 
 
 def _codec(raw: Any) -> Any:
@@ -57,13 +53,10 @@ def _topic(text: str) -> str:
     return text
 
 
-FilePath = Annotated[Path, AfterValidator(_expand)]
-
-
 class Section(BaseModel):
     """A table of the file. Unknown keys are refused: a typo must not become a default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TlsSettings(Section):
@@ -72,6 +65,12 @@ class TlsSettings(Section):
     cafile: FilePath | None = Field(default=None, description="PEM of the authority; default: the system's.")
     certfile: FilePath | None = Field(default=None, description="Our own certificate, for mutual TLS.")
     keyfile: FilePath | None = Field(default=None, description="Its private key.")
+
+    @model_validator(mode="after")
+    def _key_has_a_certificate(self) -> Self:
+        if self.keyfile is not None and self.certfile is None:
+            raise ValueError("certfile: is missing beside keyfile; add it")
+        return self
 
 
 class MqttSettings(Section):
@@ -83,7 +82,7 @@ class MqttSettings(Section):
     client_id: str = Field(
         default="appliance", min_length=1, max_length=128, description="Fixed: the broker keeps messages under it."
     )
-    prefix: str = Field(default="appliance", min_length=1, description="Our own topics begin with it.")
+    prefix: str = Field(default="appliance", pattern=r"^[^+#]+$", description="Our own topics begin with it.")
     username: str | None = None
     password: SecretStr | None = Field(default=None, description="Only from the environment.")
     password_file: FilePath | None = None
@@ -117,10 +116,20 @@ class SourceSettings(Section):
     hop: int = Field(default=16, ge=1, le=4096, description="Cells from one window to the next.")
     lateness_secs: float = Field(default=0.0, ge=0, le=86_400)
     fill: Literal["hold", "linear", "none"] = "hold"
-    hold_secs: float | None = Field(default=None, ge=0, description="Longest filled gap; default: one window.")
+    hold_secs: float | None = Field(
+        default=None, ge=0, le=86_400 * 7, description="Longest filled gap; default: one window."
+    )
     aggregate: Literal["last", "mean"] = "last"
     max_channels: int = Field(default=512, ge=1, le=10_000)
     warmup_hours: float = Field(default=24.0, gt=0, le=24 * 90, description="Good data a machine learns from.")
+
+    @model_validator(mode="after")
+    def _names_a_machine(self) -> Self:
+        try:
+            Route(self.name, TopicPattern(self.topic), self.machine)
+        except ValueError as error:
+            raise ValueError(f"machine: {error}") from error
+        return self
 
     @model_validator(mode="after")
     def _windows_make_sense(self) -> Self:
@@ -147,7 +156,7 @@ class DetectionSettings(Section):
     """``[detection]``."""
 
     false_alarms_per_week: float = Field(default=1.0, gt=0, le=1000, description="Per machine: sets the threshold.")
-    min_coverage: float = Field(default=0.5, ge=0, le=1)
+    min_coverage: float = Field(default=0.5, gt=0, le=1)
     future_secs: float = Field(default=300.0, ge=0)
     max_machines: int = Field(default=1000, ge=1, le=100_000)
 
@@ -210,13 +219,13 @@ class Settings(BaseSettings):
     """The whole file."""
 
     model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix="APPLIANCE_", env_nested_delimiter="__", env_nested_max_split=2
+        extra="forbid", frozen=True, env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_nested_max_split=2
     )
 
     site: str = Field(default="site", min_length=1, max_length=128)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     mqtt: MqttSettings = MqttSettings()
-    source: tuple[SourceSettings, ...] = Field(min_length=1)
+    source: tuple[SourceSettings, ...] = ()
     detection: DetectionSettings = DetectionSettings()
     alerts: AlertSettings = AlertSettings()
     influxdb: InfluxSettings | None = None
@@ -226,6 +235,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         names = [source.name for source in self.source]
+        if not names:
+            raise ValueError("source: there is none; add a [[source]] table for the topics to listen to")
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"source: the name {name!r} is used twice; every source needs its own")
@@ -257,75 +268,36 @@ def load(path: Path) -> Settings:
             raw = tomllib.load(file)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}; name the configuration file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # beside TOML's own: bad UTF-8, 5000 digits, 1000 brackets
         raise ConfigError(f"{path}: is not TOML: {error}") from error
-    for table, key in (("mqtt", "password"), ("influxdb", "token")):
+    for table, key in SECRETS:
         if isinstance(raw.get(table), dict) and key in raw[table]:
-            variable = f"APPLIANCE_{table}__{key}".upper()
+            variable = f"{ENV_PREFIX}{table}__{key}".upper()
             raise ConfigError(f"{path}: {table}.{key}: a secret in this file; use {key}_file or {variable}")
+    unknown = [key for key in raw if key not in Settings.model_fields]  # pydantic would take _env_file for its own
+    if unknown:
+        raise ConfigError("\n".join(f"{path}: {key}: {unknown_option(key, Settings.model_fields)}" for key in unknown))
+    _refuse_misspelt_variables()
     try:
         return Settings(**raw)
+    except SettingsError as error:
+        raise ConfigError(
+            f"environment: {error}; write tables as JSON, or name one option: APPLIANCE_MQTT__HOST"
+        ) from error
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{path}: {explain(problem, raw)}" for problem in error.errors())) from error
+        problems = error.errors(include_url=False)
+    raise ConfigError("\n".join(f"{path}: {explain(problem, raw, Settings)}" for problem in problems))
 
 
-def explain(problem: ErrorDetails, raw: Mapping[str, Any]) -> str:
-    """Say in one line what is wrong with which key, and what to do."""
-    kind, value, context = problem["type"], problem["input"], problem.get("ctx", {})
-    where = ".".join(str(part) for part in problem["loc"])
-    prefix = f"{where}: " if where else ""
-    if kind == "extra_forbidden":
-        key = str(problem["loc"][-1])
-        close = difflib.get_close_matches(key, _siblings(problem["loc"]), n=1)
-        return f"{prefix}is not an option; " + (f"did you mean {close[0]}?" if close else "remove it")
-    if kind == "missing":
-        return f"{prefix}is missing; add it"
-    if kind in {"less_than_equal", "less_than"}:
-        return f"{prefix}{value!r} is above {context.get('le', context.get('lt'))}"
-    if kind in {"greater_than_equal", "greater_than"}:
-        limit = f"below {context['ge']}" if "ge" in context else f"not above {context.get('gt')}"
-        return f"{prefix}{value!r} is {limit}"
-    if kind == "literal_error":
-        return f"{prefix}{value!r} is not one of {context.get('expected')}"
-    message = problem["msg"].removeprefix("Value error, ")
-    if kind == "value_error":
-        return f"{prefix.removesuffix(': ')}.{message}" if prefix and ": " in message else f"{prefix}{message}"
-    return f"{prefix}{value!r}: {message[0].lower()}{message[1:]}"
-
-
-def _siblings(location: tuple[int | str, ...]) -> list[str]:
-    """Names that could have stood where an unknown key stands."""
-    model: Any = Settings
-    for part in location[:-1]:
-        if isinstance(part, int):
+def _refuse_misspelt_variables() -> None:
+    """Refuse environment variables that look like options and are none: pydantic passes over them in silence."""
+    tables = [name.upper() for name in Settings.model_fields]
+    for variable in sorted(os.environ):
+        if not variable.upper().startswith(ENV_PREFIX):
             continue
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        inner = [annotation, *getattr(annotation, "__args__", ())]
-        model = next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-        if model is None:
-            return []
-    return list(model.model_fields)
-
-
-def secret(key: str, inline: SecretStr | None, path: Path | None) -> str | None:
-    """Read a secret from the environment's value or its file.
-
-    Raises
-    ------
-    ConfigError
-        The file cannot be read, or others may write to it.
-    """
-    if inline is not None:
-        return inline.get_secret_value()
-    if path is None:
-        return None
-    try:
-        mode = path.stat().st_mode
-        text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key}: {path} cannot be read: {error}") from error
-    if mode & (stat.S_IWOTH | stat.S_IWGRP):
-        raise ConfigError(f"{key}: {path} can be written by others; chmod 600 {path}")
-    if not text:
-        raise ConfigError(f"{key}: {path} is empty; put the secret in it")
-    return text
+        table, nested, _ = variable.upper().removeprefix(ENV_PREFIX).partition("__")
+        if table in tables:
+            continue
+        close = difflib.get_close_matches(table, tables, n=1, cutoff=LIKENESS)
+        if nested or close:
+            raise ConfigError(f"environment: {variable}: {unknown_option(table, tables, prefix=ENV_PREFIX)}")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from appliance.errors import Refused, Rejected, Retry
+from appliance.errors import DiskFull, Refused, Rejected, Retry
 from appliance.store.logs import Logs
 
 log = logging.getLogger(__name__)
@@ -19,6 +19,8 @@ Parcel = TypeVar("Parcel")
 Sent_contra = TypeVar("Sent_contra", contravariant=True)
 
 LONGEST_PAUSE_SECS = 60.0
+LONGEST_ASKED_SECS = 900.0
+"""A sink may ask for a longer pause than we would make, but not for a day."""
 HELD_PAUSE_SECS = 30.0
 """How often a sink that refuses us is tried again: soon after somebody mended it, without a storm until then."""
 
@@ -93,6 +95,10 @@ class Courier(Generic[Record, Parcel]):
                 failures += 1
                 self._complain(str(error), held=False)
                 pause = self._pause(failures, error.after_secs)
+            except DiskFull as error:  # the cursor could not move; what was delivered is delivered again, to no harm
+                failures += 1
+                self._complain(str(error), held=False)
+                pause = self._pause(failures, None)
             except Refused as error:
                 self._complain(str(error), held=True)
                 pause = min(HELD_PAUSE_SECS, self._longest_pause_secs)
@@ -139,4 +145,4 @@ class Courier(Generic[Record, Parcel]):
 
     def _pause(self, failures: int, asked_secs: float | None) -> float:
         pause = random.uniform(0.5, 1.0) * min(2.0 ** min(failures, 10), self._longest_pause_secs)
-        return pause if asked_secs is None else max(pause, asked_secs)
+        return pause if asked_secs is None else max(pause, min(asked_secs, LONGEST_ASKED_SECS))

@@ -38,9 +38,10 @@ class AlertRules:
 def describe(score: Score, channels: Mapping[str, float]) -> str:
     """Say in one sentence what is strange, worst channel first."""
     named = [name for name, share in channels.items() if share >= MEANT_SHARE] or list(channels)[:1]
-    readings = [f"{name} at {score.signals[name].mean:.4g}" for name in named if name in score.signals]
+    signals = score.signals
+    said = [f"{name} at {signals[name].mean:.4g}" if name in signals else name for name in named]
     spoke = sorted(score.evidence, key=lambda name: -score.evidence[name])[:2]
-    what = ", ".join(readings or named) or "no single channel"
+    what = ", ".join(said) or "no single channel"
     evidence = f"; strangest by {' and '.join(spoke)}" if spoke else ""
     return f"{score.machine} behaves strangely: {what}{evidence}."
 
@@ -91,11 +92,12 @@ class IncidentTracker:
         assert score.threshold is not None
         since = next(start for alarm, start in self._recent if alarm)
         self._quiet = 0
-        channels = _worst(score.contributions)
         before = self.current
         if before is not None and score.end - before.updated_at <= self.rules.cooldown_secs:
-            self.current = replace(before, state="open", closed_at=None, updated_at=score.end)
+            again = replace(before, state="open", closed_at=None, updated_at=score.end)
+            self.current = _at_peak(again, score, score.score) if score.score > before.peak_score else again
         else:
+            channels = _worst(score.contributions)
             self.current = Alert(
                 id=alert_id(score.machine, since),
                 machine=score.machine,
@@ -124,15 +126,7 @@ class IncidentTracker:
             return self.current
         if value <= self.current.peak_score:
             return None
-        channels = _worst(score.contributions)
-        self.current = replace(
-            self.current,
-            updated_at=score.end,
-            peak_score=value,
-            channels=channels,
-            evidence=score.evidence,
-            summary=describe(score, channels),
-        )
+        self.current = _at_peak(self.current, score, value)
         if value < self._told_peak + TELL_AGAIN:
             return None
         self._told_peak = value
@@ -153,6 +147,19 @@ class IncidentTracker:
         self._recent.extend((alarm, start) for alarm, start in state["recent"])
         self._quiet = state["quiet"]
         self._told_peak = state["told_peak"]
+
+
+def _at_peak(alert: Alert, score: Score, value: float) -> Alert:
+    """Describe an alert by its strangest window so far."""
+    channels = _worst(score.contributions)
+    return replace(
+        alert,
+        updated_at=score.end,
+        peak_score=value,
+        channels=channels,
+        evidence=score.evidence,
+        summary=describe(score, channels),
+    )
 
 
 def _worst(contributions: Mapping[str, float]) -> dict[str, float]:

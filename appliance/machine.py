@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from appliance.detect.detector import Detector, DetectorOptions
 from appliance.incidents import AlertRules, IncidentTracker
 from appliance.records import Alert, Blank, Block, Model, Score, Signal, Window
-from appliance.windows import Closed, Grid, GridSpec, fill_gaps
+from appliance.windows import OUTAGE, Closed, Grid, GridSpec, fill_gaps
 
 BLOCK_CELLS = 256
 """Cells per stored block of history: large enough to compress, small enough to ride in a checkpoint until then."""
@@ -64,12 +63,15 @@ class Machine:
         self._known: tuple[str, ...] = ()  # the detector's channels: the first of the grid's
         self._version = 0
         self._warm = 0  # windows with enough data so far
+        self._began: float | None = None  # start of the first window: what is stored from before had another grid
         self._pending: list[Block] = []  # settled, not yet long enough for a block of their own
         self._last: Score | None = None
 
     def take(self, closed: Closed, history: History) -> Judged:
         """Judge a window by what was known before it, then learn from it if nothing is suspected."""
         window = closed.window
+        if self._began is None:
+            self._began = window.start
         blocks = self._settle(window, closed.settled)
         coverage = float(np.mean(~np.isnan(window.values[: len(self._known) or None])))
         score = self._score(window, coverage)
@@ -84,7 +86,7 @@ class Machine:
 
     def _score(self, window: Window, coverage: float) -> Score:
         blank: Blank | None = None
-        if coverage < self._min_coverage or window.incomplete == "offline":
+        if coverage < self._min_coverage or window.incomplete in {"offline", OUTAGE}:
             blank = "no_data"
         elif self._detector is None:
             blank = "learning"
@@ -126,8 +128,8 @@ class Machine:
         blocks = []
         if self._pending:
             last = self._pending[-1]
-            joined = math.isclose(last.start + last.values.shape[1] * self._spec.period_secs, piece.start, abs_tol=1e-6)
-            if not joined or last.channels != piece.channels:
+            end = last.start + last.values.shape[1] * self._spec.period_secs
+            if abs(piece.start - end) > self._spec.period_secs / 2 or last.channels != piece.channels:
                 blocks.append(self._flush())
         self._pending.append(piece)
         if sum(block.values.shape[1] for block in self._pending) >= BLOCK_CELLS:
@@ -140,9 +142,12 @@ class Machine:
         self._pending.clear()
         return block
 
-    def _fit(self, history: History, fresh: Sequence[Block]) -> Model:
+    def _fit(self, history: History, fresh: Sequence[Block]) -> Model | None:
+        """Fit the detector; None where channels came so late that too few windows are filled: it goes on learning."""
+        assert self._began is not None
         now = self._pending[-1].start if self._pending else fresh[-1].start
-        stored = {block.start: block for block in history(self.name) if block.start <= now}  # a replay knows the future
+        # From the beginning of this grid, and up to now: a replay after a crash finds the future stored already.
+        stored = {block.start: block for block in history(self.name) if self._began <= block.start <= now}
         stored.update((block.start, block) for block in (*fresh, *self._pending))
         channels = self.grid.channels
         pieces: list[NDArray[np.float32]] = []
@@ -157,9 +162,13 @@ class Machine:
             end = start + block.values.shape[1] * self._spec.period_secs
         series = np.hstack(pieces).astype(np.float64)
         filled = fill_gaps(series.T, self._spec.fill, self._spec.hold_cells).T
-        self._detector = Detector.fit(
-            filled, length=self._spec.length, hop=self._spec.hop, seed=self._seed, options=self._options
-        )
+        try:
+            self._detector = Detector.fit(
+                filled, length=self._spec.length, hop=self._spec.hop, seed=self._seed, options=self._options
+            )
+        except ValueError:
+            self._warm = 0
+            return None
         self._known = channels
         self._version += 1
         return Model(self._version, {"channels": list(channels), "detector": self._detector.snapshot()[0]})
@@ -194,6 +203,7 @@ class Machine:
             "grid": self.grid.snapshot(),
             "incidents": self.incidents.snapshot(),
             "warm": self._warm,
+            "began": self._began,
             "version": self._version,
             "pending": [[block.start, list(block.channels), block.values] for block in self._pending],
             "detector": None if self._detector is None else self._detector.snapshot()[1],
@@ -210,6 +220,7 @@ class Machine:
         self.grid.restore(state["grid"])
         self.incidents.restore(state["incidents"])
         self._warm = state["warm"]
+        self._began = state["began"]
         self._version = state["version"]
         self._pending = [Block(self.name, start, tuple(names), values) for start, names, values in state["pending"]]
         return True

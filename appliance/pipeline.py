@@ -23,7 +23,7 @@ from appliance.incidents import AlertRules
 from appliance.ingest.codecs import Codec
 from appliance.ingest.topics import Route, Router
 from appliance.machine import History, Machine
-from appliance.records import Decoded, Message, Model, Outcome, Quarantined, Sample
+from appliance.records import Block, Decoded, Message, Model, Outcome, Quarantined, Sample
 from appliance.windows import GridSpec
 
 
@@ -102,11 +102,16 @@ class Pipeline:
                 self.machines[notice.machine].grid.mark_incomplete(notice.time, notice.kind)
                 self._changed.add(notice.machine)
         for sample in decoded.samples:
-            self._place(message, source, sample, outcome)
+            if sample.values:
+                self._place(message, source, sample, outcome)
         outcome.commands += decoded.commands
 
     def _place(self, message: Message, source: Source, sample: Sample, outcome: Outcome) -> None:
         counts, name, readings = outcome.counts, sample.machine, len(sample.values)
+        if sample.time > message.received_at + self._rules.future_secs:  # before a machine is made of it
+            detail = f"dated {sample.time - message.received_at:.0f} s after its arrival; check the sender's clock"
+            self._quarantine(message, "in_the_future", detail, readings, name, outcome)
+            return
         machine = self.machines.get(name) or self._meet(source, name)
         if machine is None:
             detail = f"{name} would be machine {len(self.machines) + 1}; raise detection.max_machines to admit it"
@@ -116,11 +121,8 @@ class Pipeline:
             detail = f"{name} belongs to source {machine.source}, this topic to {source.route.name}"
             self._quarantine(message, "machine_of_other_source", detail, readings, name, outcome)
             return
-        if sample.time > message.received_at + self._rules.future_secs:
-            detail = f"dated {sample.time - message.received_at:.0f} s after its arrival; check the sender's clock"
-            self._quarantine(message, "in_the_future", detail, readings, name, outcome)
-            return
         self._changed.add(name)
+        is_new = machine.grid.newest_time is None
         placement = machine.grid.place(sample)
         counts[name, "readings_received"] += readings - placement.refused
         if placement.placed:
@@ -130,15 +132,19 @@ class Pipeline:
         if placement.refused:
             detail = f"{name} already has {source.grid.max_channels} channels; raise max_channels or name fewer"
             self._quarantine(message, "too_many_channels", detail, placement.refused, name, outcome)
+
+        def history(name: str) -> list[Block]:
+            return [*self._history(name), *(block for block in outcome.blocks if block.machine == name)]
+
         for closed in placement.closed:
-            verdict = machine.take(closed, self._history)
+            verdict = machine.take(closed, history)
             outcome.scores.append(verdict.score)
             outcome.blocks += verdict.blocks
             if verdict.alert is not None:
                 outcome.alerts.append(verdict.alert)
             if verdict.model is not None:
                 outcome.models[name] = verdict.model
-        if placement.closed:
+        if placement.closed or is_new:
             outcome.statuses[name] = machine.status(message.received_at)
 
     def _meet(self, source: Source, name: str) -> Machine | None:

@@ -53,10 +53,14 @@ class Recorder:
         self._batch_messages = batch_messages
         self._stopping = threading.Event()
         self._held = False
-        self.full = False
-        """There is no room: nothing is acknowledged until there is."""
+        self._disk_full = False
         self.beat = time.monotonic()
         """When the loop last came round."""
+
+    @property
+    def full(self) -> bool:
+        """There is no room: nothing is acknowledged until there is."""
+        return self._held or self._disk_full
 
     def run(self) -> None:
         """Record until :meth:`stop`, then once more what is left. An error other than a full disk ends it."""
@@ -75,7 +79,7 @@ class Recorder:
         """Stop or resume intake by order of whoever watches the space."""
         if held != self._held:
             log.warning("intake %s", "held: the database is near storage.max_mb" if held else "resumed")
-        self._held = self.full = held
+        self._held = held
 
     def flush(self) -> None:
         """Commit and acknowledge all that waits."""
@@ -86,6 +90,7 @@ class Recorder:
                 return
             self._acknowledge(arrivals)
             self._committed()
+            self.beat = time.monotonic()
         self._resume()
 
     def _commit(self, arrivals: Sequence[Arrival]) -> bool:
@@ -94,14 +99,14 @@ class Recorder:
             try:
                 self._journal.append(messages)
             except DiskFull as error:
-                if not self.full:
+                if not self._disk_full:
                     log.error("intake held: %s", error)
-                self.full = True
+                self._disk_full = True
                 self.beat = time.monotonic()
                 if self._stopping.wait(PAUSE_WHEN_FULL_SECS):
                     return False  # never acknowledged, so the broker keeps them
             else:
-                if self.full:
+                if self._disk_full:
                     log.warning("intake resumed: there is room again")
-                self.full = False
+                self._disk_full = False
                 return True

@@ -21,7 +21,7 @@ from typing import Any
 
 from appliance import assembly, systemd
 from appliance.config import Settings
-from appliance.errors import SinkError, StoreError
+from appliance.errors import Retry, SinkError, StoreError
 from appliance.ingest.inbox import Inbox
 from appliance.ingest.mqtt import Subscriber
 from appliance.ingest.topics import TopicPattern
@@ -120,6 +120,9 @@ class Service:
             now = time.monotonic()
             if self._alive(now):
                 systemd.notify("WATCHDOG=1", f"STATUS={self._summary()}")
+            if not self._subscriber.alive:
+                self._failed = "mqtt: its thread has ended"
+                return
             if now - status_at >= STATUS_SECS:
                 status_at = now
                 self._write_status()
@@ -207,6 +210,9 @@ class Service:
         for command in commands:
             try:
                 self._subscriber.publish(command.topic, command.payload, timeout_secs=1.0)
+            except Retry as error:  # each would wait in vain, and the worker with it
+                log.warning("requests to sources were not sent: %s", error)
+                return
             except SinkError as error:
                 log.warning("request to a source was not sent: %s", error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +13,12 @@ from appliance.records import Floats, Sample, Window
 
 Fill = Literal["hold", "linear", "none"]
 Aggregate = Literal["last", "mean"]
+OUTAGE = "outage"
+"""Why a window is incomplete that reaches into a silence of the whole machine longer than a window: what was held over
+it, or the half that is left, would look like a fault."""
+EDGE_CELLS = 1e-3
+"""A time this little before a cell's left edge lies on it: today's Unix seconds as a double are only 0.2 µs fine, and
+at 10 Hz every other exact tenth of a second would otherwise fall into the cell before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +41,19 @@ class GridSpec:
     """Which reading stands for a cell that got several."""
     max_channels: int = 512
 
+    def cell(self, time: float) -> int:
+        """Return the cell of a time in Unix seconds."""
+        return math.floor(time / self.period_secs + EDGE_CELLS)
+
     @property
     def lateness_cells(self) -> int:
         """Lateness in whole cells, rounded up."""
-        return int(np.ceil(self.lateness_secs / self.period_secs))
+        return math.ceil(self.lateness_secs / self.period_secs - EDGE_CELLS)
 
     @property
     def hold_cells(self) -> int:
         """Longest filled gap in whole cells."""
-        return int(self.hold_secs / self.period_secs)
+        return math.floor(self.hold_secs / self.period_secs + EDGE_CELLS)
 
 
 class Closed(NamedTuple):
@@ -135,7 +146,7 @@ class Grid:
     def place(self, sample: Sample) -> Placement:
         """Put a sample in its cell after closing every window that it shows to be over."""
         spec = self.spec
-        cell = int(sample.time // spec.period_secs)
+        cell = spec.cell(sample.time)
         if self._newest is None:
             self._newest = cell
             self._start = self._base = (cell - spec.lateness_cells) // spec.hop * spec.hop
@@ -155,7 +166,7 @@ class Grid:
 
     def mark_incomplete(self, time: float, why: str) -> None:
         """Note that data around a time is known to be missing; every window over it says so."""
-        self._incomplete[int(time // self.spec.period_secs)] = why
+        self._incomplete[self.spec.cell(time)] = why
 
     def _put(self, row: int, columns: NDArray[np.intp] | slice, values: Floats, time: float) -> None:
         if self.spec.aggregate == "mean":
@@ -203,11 +214,15 @@ class Grid:
         closed: list[Closed] = []
         if cell <= self._newest:
             return closed
+        if cell - self._newest > max(spec.length, spec.hold_cells):
+            self._incomplete.setdefault(self._newest + 1, OUTAGE)
+            self._incomplete.setdefault(cell - 1, OUTAGE)
         reach = spec.length + spec.lateness_cells
         while cell >= self._start + reach:
             if self._newest < self._start:  # nothing left but the gap before this sample: step over it
-                self._start = (cell - reach) // spec.hop * spec.hop + spec.hop
-                self._carry[1] = np.inf
+                start = (cell - reach) // spec.hop * spec.hop + spec.hop
+                self._carry[1] += start - self._start
+                self._start = start
                 self._incomplete = {at: why for at, why in self._incomplete.items() if at >= self._start}
                 break
             closed.append(self._close())
@@ -229,7 +244,7 @@ class Grid:
             channels=self.channels,
             start=self._start * spec.period_secs,
             end=(self._start + spec.length) * spec.period_secs,
-            values=np.ascontiguousarray(filled.T),
+            values=filled.T.copy(),  # the buffer moves on before anybody looks at the window
             incomplete=why,
         )
         settled = cells[: spec.hop]
@@ -270,11 +285,11 @@ class Grid:
             "channels": list(self.channels),
             "start": self._start,
             "newest": self._newest,
-            "values": self._values[kept],
-            "times": self._times[kept],
-            "counts": self._counts[kept] if self.spec.aggregate == "mean" else None,
-            "newest_in": self._newest_in[kept],
-            "carry": self._carry,
+            "values": self._values[kept].copy(),
+            "times": self._times[kept].copy(),
+            "counts": self._counts[kept].copy() if self.spec.aggregate == "mean" else None,
+            "newest_in": self._newest_in[kept].copy(),
+            "carry": self._carry.copy(),
             "incomplete": [[at, why] for at, why in self._incomplete.items()],
         }
 

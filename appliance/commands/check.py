@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 import typer
@@ -10,6 +12,7 @@ import typer
 from appliance.commands.common import DEFAULT_CONFIG, ConfigArgument, JsonOption, console, plain, write_json
 from appliance.config import Settings, load
 from appliance.errors import ConfigError, Refused, Rejected, Retry, SinkError
+from appliance.notify.base import NotifierOptions
 
 
 class Finding(NamedTuple):
@@ -52,12 +55,18 @@ def _tried(settings: Settings) -> list[Finding]:
     findings.append(_try(f"broker {settings.mqtt.host}:{settings.mqtt.port}", probe.run))
     options = assembly.influx_options(settings)
     if options is not None:
-        sink = InfluxSink(options)
-        findings.append(_try(f"influxdb {options.url}", sink.probe))
-        sink.close()
+
+        def influx() -> str:
+            with closing(InfluxSink(options)) as sink:
+                return sink.probe()
+
+        findings.append(_try(f"influxdb {options.url}", influx))
+
+    def notify(entry: NotifierOptions) -> str:
+        return build_notifier(entry, probe.publish).probe()
+
     for position, entry in enumerate(settings.notify, start=1):
-        notifier = build_notifier(entry, probe.publish)
-        findings.append(_try(f"notify {position} ({entry.type})", notifier.probe))
+        findings.append(_try(f"notify {position} ({entry.type})", partial(notify, entry)))
     return findings
 
 

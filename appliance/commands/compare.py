@@ -10,7 +10,17 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from appliance.commands.common import DEFAULT_CONFIG, ConfigOption, JsonOption, clock, console, plain, write_json
+from appliance.commands.common import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    clock,
+    console,
+    duration,
+    list_table,
+    plain,
+    write_json,
+)
 from appliance.commands.replay import placed
 from appliance.config import Settings, load
 from appliance.evaluation.truth import Comparison, events_of
@@ -40,7 +50,9 @@ def compare(
     recordings = placed(recordings, start, math.inf, time.time())
     database = Database(settings.storage.database, read_only=True)
     events = [event for recording in recordings for event in events_of(recording)]
-    found = matched(events, queries.alerts(database, limit=1_000_000), queries.watched(database), grace_secs(settings))
+    ours = {recording.machine for recording in recordings}
+    watched = {machine: span for machine, span in queries.watched(database).items() if machine in ours}
+    found = matched(events, queries.alerts(database, limit=1_000_000), watched, grace_secs(settings))
     if as_json:
         write_json(found.summary())
         return
@@ -56,23 +68,24 @@ def grace_secs(settings: Settings) -> float:
 
 
 def events_table(found: Comparison) -> Table:
-    """List every event with what became of it."""
-    table = Table("began (UTC)", "machine", "what", "", "delay", "blamed", "rightly")
+    """List every event with what became of it; ✓ and ✗: whether the blamed channel is one of its own."""
+    table = list_table()
+    for name in ("began (UTC)", "machine", "what", "", "delay", "blamed"):
+        table.add_column(name, no_wrap=name in {"began (UTC)", "", "delay"}, overflow="fold")
     for match in sorted(found.matches, key=lambda match: match.event.start):
         expected = not match.event.is_sensor
         word = "[green]caught[/]" if match.alert else ("[red]missed[/]" if expected else "[dim]no alert[/]")
         if match.alert and not expected:
             word = "[yellow]alerted[/]"
-        rightly = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}[match.blamed_rightly]
-        kind = match.event.kind.replace("_", " ") + (" [dim](sensor)[/]" if match.event.is_sensor else "")
+        rightly = {True: "[green]✓[/] ", False: "[red]✗[/] ", None: ""}[match.blamed_rightly]
+        kind = plain(match.event.kind.replace("_", " ")) + (" [dim](sensor)[/]" if match.event.is_sensor else "")
         table.add_row(
-            clock(match.event.start)[:16],
+            clock(match.event.start)[5:16],
             plain(match.event.machine),
             kind,
             word,
             "" if match.delay_secs is None else duration(match.delay_secs),
-            plain(match.blamed or ""),
-            rightly,
+            f"{rightly}{plain(match.blamed or '')}",
         )
     return table
 
@@ -84,16 +97,3 @@ def in_words(found: Comparison) -> str:
         f"{found.caught} of {total} events caught; {len(found.false_alerts)} false alerts in "
         f"{found.machine_weeks:.1f} machine-weeks = {found.false_per_week:.2f} a week"
     )
-
-
-def duration(secs: float) -> str:
-    """Write a duration the short way.
-
-    Examples
-    --------
-    >>> duration(90), duration(5400), duration(200_000)
-    ('2 min', '1.5 h', '2.3 d')
-    """
-    if secs < 3600:
-        return f"{secs / 60:.0f} min"
-    return f"{secs / 3600:.1f} h" if secs < 86_400 else f"{secs / 86_400:.1f} d"

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import json
 import math
-import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +23,7 @@ from rich.text import Text
 from appliance.commands.common import JsonOption, clock, console, plain, write_json
 from appliance.commands.compare import events_table, grace_secs, in_words
 from appliance.commands.inspect import state_of
+from appliance.commands.processes import appliance, broker, running_status
 from appliance.commands.replay import publish
 from appliance.config import Settings, load
 from appliance.errors import ApplianceError, StoreError
@@ -41,7 +37,6 @@ from appliance.store import queries
 from appliance.store.database import Database
 
 REFRESH_SECS = 0.5
-PATIENCE_SECS = 20.0
 DRAIN_SECS = 120.0
 MOST_BACKLOG = 4000
 """Messages that may wait: the picture stays close to what is being published."""
@@ -71,15 +66,9 @@ type = "mqtt"
 data_dir = "{folder}/data"
 """
 
-MOSQUITTO = """\
-listener {port} 127.0.0.1
-allow_anonymous true
-max_queued_messages 0
-"""
-
 
 class DemoError(ApplianceError):
-    """A part of the demo did not start."""
+    """The demo could not be played to its end."""
 
 
 def demo(
@@ -117,12 +106,12 @@ def demo(
 
 def _play(plant: Sequence[Recording], folder: Path, *, quiet: bool) -> Comparison:
     with ExitStack() as stack:
-        port = stack.enter_context(_broker(folder))
+        port = stack.enter_context(broker(folder))
         config = folder / "appliance.toml"
         warmup_hours = LEARNING_DAYS * 24 - 1
         config.write_text(CONFIG.format(port=port, period=DEMO_PERIOD_SECS, folder=folder, warmup=warmup_hours))
         settings = load(config)
-        stack.enter_context(_appliance(config, settings, folder))
+        stack.enter_context(appliance(config, settings, folder))
         database = Database(settings.storage.database, read_only=True)
         feed = _Feed(plant, port, settings)
         stack.callback(feed.stop)
@@ -182,7 +171,7 @@ class _Feed:
             self.error = error
 
     def _keep_pace(self, publisher: Publisher) -> None:
-        while not self._stopping.is_set() and _status(self._settings).get("backlog", 0) > MOST_BACKLOG:
+        while not self._stopping.is_set() and running_status(self._settings).get("backlog", 0) > MOST_BACKLOG:
             publisher.idle(0.1)
 
 
@@ -200,7 +189,7 @@ class _View:
         """Whether the appliance is still working on what was published."""
         if self._drained_since is None:
             self._drained_since = time.monotonic()
-        status = _status(self._settings)
+        status = running_status(self._settings)
         fresh = status.get("updated_at", 0.0) > time.time() - 3
         waited = time.monotonic() - self._drained_since
         if waited > DRAIN_SECS:
@@ -215,7 +204,7 @@ class _View:
         except StoreError:  # the writer holds it: the next picture comes in half a second
             machines, alerts = {}, []
         newest = max((machine["newest"] or 0.0 for machine in machines.values()), default=0.0)
-        status = _status(self._settings)
+        status = running_status(self._settings)
         head = Text.assemble(
             ("appliance demo", "bold"),
             f"   plant time {clock(newest)[:16] if newest else '—'}"
@@ -262,78 +251,3 @@ def _figures(machine: dict[str, Any]) -> str:
     if machine["score"] is None:
         return ""
     return f"{machine['score']:.1f} / {machine['threshold']:.1f}"
-
-
-def _status(settings: Settings) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads((settings.storage.data_dir / "status.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return found
-
-
-@contextmanager
-def _broker(folder: Path) -> Iterator[int]:
-    program = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-    if program is None:
-        raise DemoError("mosquitto is not installed: apt-get install mosquitto")
-    for _ in range(5):
-        with socket.socket() as trial:
-            trial.bind(("127.0.0.1", 0))
-            port = trial.getsockname()[1]
-        config = folder / "mosquitto.conf"
-        config.write_text(MOSQUITTO.format(port=port))
-        with _process([program, "-c", str(config)], folder / "mosquitto.log") as process:
-            if _answers(port, process):
-                yield port
-                return
-    raise DemoError(f"mosquitto did not start: {_tail(folder / 'mosquitto.log')}")
-
-
-@contextmanager
-def _appliance(config: Path, settings: Settings, folder: Path) -> Iterator[None]:
-    with _process([sys.executable, "-m", "appliance", "run", str(config)], folder / "appliance.log") as process:
-        until = time.monotonic() + PATIENCE_SECS
-        while not _status(settings).get("broker", {}).get("subscribed"):
-            if process.poll() is not None or time.monotonic() > until:
-                raise DemoError(f"the appliance did not start: {_tail(folder / 'appliance.log')}")
-            time.sleep(0.1)
-        yield
-
-
-@contextmanager
-def _process(command: Sequence[str], output: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a child that ends with us, however we end."""
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - started before any thread of ours
-        )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(12)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to end this process when its parent does: PR_SET_PDEATHSIG of prctl(2)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
-
-
-def _answers(port: int, process: subprocess.Popen[bytes]) -> bool:
-    until = time.monotonic() + PATIENCE_SECS
-    while process.poll() is None and time.monotonic() < until:
-        with socket.socket() as trial:
-            if trial.connect_ex(("127.0.0.1", port)) == 0:
-                return True
-        time.sleep(0.05)
-    return False
-
-
-def _tail(path: Path) -> str:
-    return path.read_text(errors="replace")[-500:].strip() or "it said nothing"

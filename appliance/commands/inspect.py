@@ -9,15 +9,28 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.table import Table
 
-from appliance.commands.common import DEFAULT_CONFIG, ConfigOption, JsonOption, clock, console, plain, write_json
+from appliance.commands.common import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    clock,
+    console,
+    duration,
+    list_table,
+    plain,
+    short_clock,
+    write_json,
+)
 from appliance.config import Settings, load
 from appliance.store import queries
 from appliance.store.database import Database
 
 STALE_SECS = 15.0
 """A status older than this was left by a process that no longer runs."""
+NAME_CELLS = 24
+"""Widest column of names: two others and a sentence still fit beside it on 80 columns."""
+SHOWN_PAYLOAD = 80
 
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Most rows to show.")]
 
@@ -47,16 +60,18 @@ def machines(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
     if as_json:
         write_json(found)
         return
-    table = Table("machine", "source", "state", "score", "threshold", "channels", "newest reading (UTC)", "notes")
+    table = list_table()
+    table.add_column("machine", no_wrap=True, overflow="ellipsis", max_width=NAME_CELLS)
+    table.add_column("state", no_wrap=True)
+    table.add_column("score / limit", no_wrap=True, justify="right")
+    table.add_column("newest (UTC)", no_wrap=True)
+    table.add_column("notes")
     for machine in found:
         table.add_row(
             plain(machine["machine"]),
-            plain(machine["source"]),
             state_of(machine),
-            _number(machine["score"]),
-            _number(machine["threshold"]),
-            str(len(machine["channels"])),
-            clock(machine["newest"]),
+            f"{_number(machine['score'])} / {_number(machine['threshold'])}",
+            short_clock(machine["newest"]),
             plain(_notes(machine)),
         )
     console.print(table if found else "No machine has sent anything yet.")
@@ -78,14 +93,17 @@ def alerts(
     if as_json:
         write_json([msgspec.to_builtins(alert) for alert in found])
     else:
-        table = Table("opened (UTC)", "closed (UTC)", "machine", "state", "peak", "what")
+        table = list_table()
+        table.add_column("opened (UTC)", no_wrap=True)
+        table.add_column("state", no_wrap=True)
+        table.add_column("peak", no_wrap=True, justify="right")
+        table.add_column("what")
         for alert in found:
-            colour = "red" if alert.state == "open" else "dim"
+            colour = "dim" if alert.state == "closed" else "red"
+            lasted = "" if alert.closed_at is None else f" {duration(alert.closed_at - alert.opened_at)}"
             table.add_row(
-                clock(alert.opened_at),
-                clock(alert.closed_at),
-                plain(alert.machine),
-                f"[{colour}]{alert.state}[/]",
+                short_clock(alert.opened_at),
+                f"[{colour}]{alert.state}{lasted}[/]",
                 f"{alert.peak_score:.1f}",
                 plain(alert.summary),
             )
@@ -102,16 +120,14 @@ def quarantine(config: ConfigOption = DEFAULT_CONFIG, limit: Limit = 20, as_json
     if as_json:
         write_json(found)
     else:
-        table = Table("received (UTC)", "topic", "reason", "detail", "payload")
+        table = list_table()
+        table.add_column("received (UTC)", no_wrap=True)
+        table.add_column("topic", overflow="fold", max_width=NAME_CELLS)
+        table.add_column("why and what")
         for entry in found:
-            payload = entry["payload"][:60]
-            table.add_row(
-                clock(entry["received_at"]),
-                plain(entry["topic"]),
-                entry["reason"],
-                plain(entry["detail"]),
-                plain(payload),
-            )
+            why = f"[yellow]{plain(entry['reason'])}[/] {plain(entry['detail'])}"
+            what = f"[dim]{plain(entry['payload'][:SHOWN_PAYLOAD])}[/]"
+            table.add_row(short_clock(entry["received_at"]), plain(entry["topic"]), f"{why}\n{what}")
         console.print(table if found else "Nothing in quarantine.")
     raise typer.Exit(1 if found else 0)
 

@@ -1,4 +1,4 @@
-"""Strangeness → score, -log10 of how often a normal window would raise an alarm at that level: combine → here → incidents."""
+"""Strangeness → score, -log10 of how often normal windows raise an alarm at that level: combine → here → incidents."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ import numpy as np
 from appliance.detect.state import Fitted, State
 from appliance.records import Floats
 
-_BLOCKS = 256
+_BLOCKS = 512
 """Block maxima kept: the sample that the score is counted in."""
 _TAIL_SHARE = 0.3
 """The share of the block maxima from which the tail beyond them is fitted."""
 _CENSORED_SHARE = 0.05
+"""The highest block maxima count as "at least this": strange events in the sample do not stretch the tail."""
+_LIGHTNESS = 0.7
+"""Scale of the tail beyond, against the scale inside the sample: strangeness is a mean of logarithms of evidence, whose
+tail falls faster than an exponential. Set on simulated plants and server machines so that the budget is about spent."""
+_CAP_SHARE = 0.02
+"""A learned window counts as no stranger than one block in fifty: a growing fault raises its own threshold slowly."""
 _SCALE_FLOOR = 1e-3
+"""In strangeness; a warm-up in which nothing ever happened must not make every change infinitely rare."""
 
 
 class Threshold(NamedTuple):
@@ -37,12 +44,13 @@ class Calibrator(Fitted):
     exceedances are taken to be exponential (peaks over threshold, shape 0: Coles 2001, ch. 4).
     """
 
-    FITTED: ClassVar = ("block", "confirm", "of")
-    LIVE: ClassVar = ("maxima", "recent", "filled", "highest")
+    FITTED: ClassVar[tuple[str, ...]] = ("block", "confirm", "of", "least_scale")
+    LIVE: ClassVar[tuple[str, ...]] = ("maxima", "recent", "filled", "highest")
 
     def __init__(self, strangeness: Floats, block: int, confirm: int, of: int) -> None:
         """Start from the warm-up's held-out strangeness [n], in time order."""
         self.block, self.confirm, self.of = block, confirm, of
+        self.least_scale = _SCALE_FLOOR
         self.maxima = np.empty(0, dtype=np.float64)
         self.recent: list[float] = []
         self.filled, self.highest = 0, -math.inf
@@ -50,10 +58,11 @@ class Calibrator(Fitted):
             self._collect(value)
         if not self.maxima.size:
             self._close_block()
-        self._fit_tail()
+        self.least_scale = self._fit_tail()
 
     @classmethod
     def restore(cls, fitted: State, live: State) -> Self:
+        """Build the calibrator again; the tail follows from the sample."""
         restored = super().restore(fitted, live)
         restored._fit_tail()
         return restored
@@ -74,8 +83,8 @@ class Calibrator(Fitted):
         return Threshold(-math.log10(alarms_per_window), alarms_per_window * self.block * (len(self.maxima) + 1) < 1)
 
     def learn(self, strangeness: float) -> None:
-        """Take in one normal window."""
-        if self._collect(strangeness):
+        """Take in one normal window's strangeness."""
+        if self._collect(min(strangeness, self._cap)):
             self._fit_tail()
 
     def _rate(self, log_share: float) -> float:
@@ -99,7 +108,11 @@ class Calibrator(Fitted):
         self.maxima = np.append(self.maxima[1 - _BLOCKS :], max(self.highest, 0.0))
         self.filled, self.highest = 0, -math.inf
 
-    def _fit_tail(self) -> None:
+    def _fit_tail(self) -> float:
+        """Fit and return the scale inside the sample.
+
+        It never falls below the warm-up's: what raised an alarm is not learned, so the sample loses its own tail.
+        """
         ordered = np.sort(self.maxima)
         n = len(ordered)
         start, end = int(n * (1 - _TAIL_SHARE)), max(int(n * (1 - _CENSORED_SHARE)), 1)
@@ -107,5 +120,8 @@ class Calibrator(Fitted):
         self._sample: list[float] = ordered[: start + 1].tolist()
         self._log_shares: list[float] = shares[: start + 1].tolist()
         tail = np.minimum(ordered[start:], ordered[end - 1])
-        self._scale = max(float((tail - tail[0]).sum()) / max(end - start, 1), _SCALE_FLOOR)
+        inside = max(float((tail - tail[0]).sum()) / max(end - start, 1), self.least_scale)
+        self._scale = _LIGHTNESS * inside
+        self._cap = self._sample[-1] + inside * (self._log_shares[-1] - math.log(_CAP_SHARE))
         self._highest_seen = float(ordered[-1])
+        return inside

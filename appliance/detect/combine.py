@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -23,11 +24,12 @@ class Combiner(Fitted):
     believed less. Recent windows are a decaying histogram of ln(1 + evidence) per detector.
     """
 
-    FITTED: ClassVar = ("memory",)
-    LIVE: ClassVar = ("mass",)
+    FITTED: ClassVar[tuple[str, ...]] = ("weights", "memory")
+    LIVE: ClassVar[tuple[str, ...]] = ("mass",)
 
-    def __init__(self, evidence: Floats, memory: float) -> None:
+    def __init__(self, evidence: Floats, weights: Sequence[float], memory: float) -> None:
         """Start from held-out warm-up evidence [n, detector]; forget with a time constant of ``memory`` windows."""
+        self.weights = np.array(weights) / (2 * sum(weights))
         self.memory = memory
         bins = _bin_of(np.log1p(evidence))
         self.mass = np.stack([np.bincount(column, minlength=_BINS) for column in bins.T]).astype(np.float32)
@@ -37,12 +39,13 @@ class Combiner(Fitted):
         """Combine one window's evidence [detector]."""
         loudness = np.log1p(evidence)
         by_recent = np.log1p(self._recent_evidence(evidence, loudness))
-        return float(np.add.reduce(loudness) + np.add.reduce(by_recent)) / (2 * len(evidence))
+        return float((loudness + by_recent) @ self.weights)
 
-    def learn(self, evidence: Floats) -> None:
-        """Take in one normal window's evidence [detector]."""
-        self.mass *= np.float32(1.0 - 1.0 / self.memory)
-        self.mass[np.arange(len(evidence)), _bin_of(np.log1p(evidence))] += np.float32(1.0 / self.memory)
+    def learn(self, evidence: Floats, doubt: float) -> None:
+        """Take in one normal window's evidence [detector], the less the more it is in ``doubt`` (0 … 1)."""
+        rate = (1.0 - doubt) / self.memory
+        self.mass *= np.float32(1.0 - rate)
+        self.mass[np.arange(len(evidence)), _bin_of(np.log1p(evidence))] += np.float32(rate)
 
     def _recent_evidence(self, evidence: Floats, loudness: Floats) -> Floats:
         """-ln of the share of recent windows in which each detector was at least as loud."""
@@ -52,7 +55,8 @@ class Combiner(Fitted):
         from_here = np.add.accumulate(self.mass[:, ::-1], axis=1)[row, _BINS - 1 - bins]
         passed = self.mass[row, bins] * np.minimum(position - bins, 1.0)
         share = (from_here - passed) / np.add.reduce(self.mass, axis=1)
-        return -np.log((1.0 - _WARM_UP_SHARE) * np.maximum(share, 0.0) + _WARM_UP_SHARE * np.exp(-evidence))
+        recent: Floats = -np.log((1.0 - _WARM_UP_SHARE) * np.maximum(share, 0.0) + _WARM_UP_SHARE * np.exp(-evidence))
+        return recent
 
 
 def _bin_of(loudness: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:

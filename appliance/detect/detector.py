@@ -2,7 +2,8 @@
 
 ::
 
-    raw window → normalise → evidence detectors → rank each (-ln p) → combine (strangeness) → calibrate → verdict
+    raw window → normalise → evidence detectors ─┬────────────→ rank ─┬→ combine → calibrate → verdict
+                                             └→ precedents → rank ─┘
 """
 
 from __future__ import annotations
@@ -23,8 +24,9 @@ from appliance.detect.windows import Windows, cut
 from appliance.records import Floats, Verdict
 
 _FOLDS = 4
-"""The warm-up is judged in quarters, each by detectors fitted on the other three: neighbours in time never see each other."""
-_BLOCKS = 40
+"""The warm-up is judged in quarters, each by what was fitted on the other three."""
+_PARTS = 40
+"""Each quarter is spread over the warm-up in ten parts, so that it holds every shift."""
 _MIN_WINDOWS = 8 * _FOLDS
 _LEAST_COVERAGE = 0.5
 """A warm-up window with fewer of its cells read teaches nothing."""
@@ -37,13 +39,13 @@ class DetectorOptions:
     """How a detector is built; the defaults suit any machine."""
 
     evidence: tuple[str, ...] = tuple(EVIDENCE)
-    max_windows: int = 2000
-    """Warm-up windows looked at; a longer warm-up is thinned out evenly."""
+    max_windows: int = 3000
+    """Warm-up windows looked at; a longer warm-up is thinned out evenly, a shorter one cut twice as densely."""
     confirm: int = 2
     of: int = 3
     """An alarm needs ``confirm`` of ``of`` consecutive windows above the threshold: what is budgeted are alarms."""
     memory: float = 2.0
-    """Time constant with which normal is relearned, in warm-up lengths: a fault that grows slower is learned as normal."""
+    """Time constant of relearning normal, in warm-up lengths: a fault that grows slower is learned as normal."""
 
 
 class Detector:
@@ -87,7 +89,8 @@ class Detector:
             Fewer than `_MIN_WINDOWS` windows are at least half covered.
         """
         total = (series.shape[1] - length) // hop + 1
-        raw = cut(series, length, hop * max(1, -(-total // options.max_windows)))
+        per_hop = 2 if hop % 2 == 0 and 2 * total <= options.max_windows else 1
+        raw = cut(series, length, hop // per_hop * max(1, -(-total // options.max_windows)))
         raw = raw[np.isfinite(raw).mean(axis=(1, 2)) >= _LEAST_COVERAGE] if len(raw) else raw
         if len(raw) < _MIN_WINDOWS:
             msg = (
@@ -100,13 +103,13 @@ class Detector:
         windows = normaliser.apply(raw)
         detectors = _fitted(options.evidence, windows, seed)
         precedents = Precedents(windows, _oddity(detectors, windows), seed)
-        held_out = _held_out_oddity(options.evidence, windows, length, seed)
-        ranks = TailRank(held_out)
-        evidence = np.array([ranks.evidence(row) for row in held_out])
-        combiner = Combiner(evidence, memory)
+        held_out, forgiveness = _held_out(options.evidence, windows, seed)
+        ranks = TailRank(np.hstack((held_out, held_out - forgiveness)))
+        evidence = np.array([_evidence(ranks, *row) for row in zip(held_out, forgiveness, strict=True)])
+        combiner = Combiner(evidence, [detector.weight for detector in detectors.values()], memory)
         strangeness = np.array([combiner.strangeness(row) for row in evidence])
         block = max(8, 2 * -(-length // hop))
-        calibrator = Calibrator(strangeness, block, options.confirm, options.of)
+        calibrator = Calibrator(strangeness[::per_hop], block, options.confirm, options.of)
         return cls(normaliser, detectors, precedents, ranks, combiner, calibrator)
 
     def score(self, window: Floats) -> Verdict:
@@ -121,9 +124,8 @@ class Detector:
         if windows.mask is not None and not windows.mask.any():
             raise ValueError("the window holds no reading: it cannot be scored")
         oddities = [detector.oddity(windows) for detector in self._detectors.values()]
-        evidence = self._ranks.evidence(
-            np.array([oddity.values[0] for oddity in oddities]) - self._precedents.forgiveness(windows)[0]
-        )
+        oddity = np.array([oddity.values[0] for oddity in oddities])
+        evidence = _evidence(self._ranks, oddity, self._precedents.forgiveness(windows)[0])
         strangeness = self._combiner.strangeness(evidence)
         score, extrapolated = self._calibrator.score(strangeness)
         return Verdict(
@@ -142,12 +144,11 @@ class Detector:
         """
         doubt = min(1.0, max(0.0, (verdict.score - _SURE) / (_DOUBTFUL - _SURE)))
         self._calibrator.learn(verdict.strangeness)
-        self._combiner.learn(np.array(list(verdict.evidence.values())))
         if doubt < 1.0:
+            self._combiner.learn(np.array(list(verdict.evidence.values())), doubt)
             windows = self._normaliser.apply(window[None])
             for detector in self._detectors.values():
-                if detector.learns:
-                    detector.learn(windows)
+                detector.learn(windows)
             self._normaliser.learn(windows, doubt)
 
     def threshold(self, windows_per_week: float, false_alarms_per_week: float) -> Threshold:
@@ -196,16 +197,22 @@ def _oddity(detectors: dict[str, EvidenceDetector], windows: Windows) -> Floats:
     return np.stack([detector.oddity(windows).values for detector in detectors.values()], axis=1)
 
 
-def _held_out_oddity(names: tuple[str, ...], windows: Windows, length: int, seed: int) -> Floats:
-    """Oddity [n, detector] of each warm-up window by detectors that have not seen its part of the warm-up."""
-    oddity = np.empty((len(windows), len(names)))
-    part = np.arange(len(windows)) * _BLOCKS // len(windows) % _FOLDS
+def _held_out(names: tuple[str, ...], windows: Windows, seed: int) -> tuple[Floats, Floats]:
+    """Oddity and forgiveness [n, detector] of each window by what was fitted without its part of the warm-up."""
+    oddity, forgiveness = np.empty((2, len(windows), len(names)))
+    part = np.arange(len(windows)) * _PARTS // len(windows) % _FOLDS
     for fold in range(_FOLDS):
         held, rest = windows[np.flatnonzero(part == fold)], windows[np.flatnonzero(part != fold)]
         detectors = _fitted(names, rest, seed)
-        precedents = Precedents(rest, _oddity(detectors, rest), seed)
-        oddity[part == fold] = _oddity(detectors, held) - precedents.forgiveness(held)
-    return oddity
+        oddity[part == fold] = _oddity(detectors, held)
+        forgiveness[part == fold] = Precedents(rest, _oddity(detectors, rest), seed).forgiveness(held)
+    return oddity, forgiveness
+
+
+def _evidence(ranks: TailRank, oddity: Floats, forgiveness: Floats) -> Floats:
+    """[detector] the smaller of the ranks with and without precedents: these only ever speak for a window."""
+    both = ranks.evidence(np.concatenate((oddity, oddity - forgiveness)))
+    return np.minimum(both[: len(oddity)], both[len(oddity) :])
 
 
 def _blame(by_channel: list[Floats | None], evidence: Floats, channels: int) -> Floats:

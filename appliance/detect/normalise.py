@@ -21,7 +21,7 @@ _RELATIVE_FLOOR = 0.01
 _ABSOLUTE_FLOOR = 1e-3
 """And where that level is 0, to this much of its unit."""
 _TAIL_SHARE = 0.25
-"""A channel that rests most of the time and then works has an IQR of its rest only: its 2nd to 98th percentile counts too."""
+"""Weight of the 2nd to 98th percentile: a channel that mostly rests has an IQR of its rest only."""
 _TAIL_OF_NORMAL = 4.107
 """2nd to 98th percentile of a standard normal distribution."""
 
@@ -33,8 +33,8 @@ class Normaliser(Fitted):
     rest or constant. Centre and scale then follow the machine slowly, through `learn`.
     """
 
-    FITTED: ClassVar = ("rate",)
-    LIVE: ClassVar = ("centre", "scale")
+    FITTED: ClassVar[tuple[str, ...]] = ("rate",)
+    LIVE: ClassVar[tuple[str, ...]] = ("centre", "scale")
 
     def __init__(self, series: Floats, rate: float) -> None:
         """Fit on a series [channel, time] with NaN for missing; follow it by the share ``rate`` per learned window."""

@@ -11,13 +11,11 @@ from appliance.detect.state import Fitted
 from appliance.detect.windows import Windows
 from appliance.records import Floats
 
-_REFERENCES = 400
+_REFERENCES = 800
 """Warm-up windows kept: half of them the oddest, so that rare ways to run are all there, half any."""
 _NEAREST = 3
 """Precedents that have to agree, so that one strange warm-up window forgives nothing alone."""
 _FEATURE_LIMIT = 30.0
-_STRICTNESS = 3
-"""Power of the share explained: a precedent that explains half of a deviation forgives an eighth of it."""
 
 
 class Precedents(Fitted):
@@ -29,25 +27,28 @@ class Precedents(Fitted):
     explains, as in a coefficient of determination.
     """
 
-    FITTED: ClassVar = ("centre", "scale", "references", "half_squares", "excess")
+    FITTED: ClassVar[tuple[str, ...]] = ("centre", "scale", "references", "half_squares", "excess")
 
     def __init__(self, windows: Windows, oddity: Floats, seed: int) -> None:
         """Fit on warm-up windows and their oddity [n, detector]."""
         self.centre, self.scale = robust_centre_and_scale(windows.known_features)
         chosen = _references(oddity, seed)
-        self.references = self._standardise(windows[chosen])  # (reference, feature x channel)
+        self.references = self._standardise(windows[chosen]).astype(np.float32)  # (reference, feature x channel)
         self.half_squares = 0.5 * np.square(self.references).sum(axis=1)
-        self.excess = np.maximum(oddity[chosen] - np.median(oddity, axis=0), 0.0)  # (reference, detector)
+        self.excess = np.maximum(oddity[chosen] - np.median(oddity, axis=0), 0.0).astype(
+            np.float32
+        )  # (reference, detector)
 
     def forgiveness(self, windows: Windows) -> Floats:
         """Return what to take off each detector's oddity: [n, detector]."""
-        rows = self._standardise(windows)
+        rows = self._standardise(windows).astype(np.float32)
         unusual = np.add.reduce(np.square(rows), axis=1)[:, None]
         alike = rows @ self.references.T - self.half_squares
         nearest = np.argpartition(alike, -_NEAREST, axis=1)[:, -_NEAREST:]
         explained = 2.0 * np.take_along_axis(alike, nearest, axis=1) / np.maximum(unusual, np.finfo(float).tiny)
-        weight = np.maximum(explained, 0.0) ** _STRICTNESS / _NEAREST
-        return np.einsum("nk,nkd->nd", weight, self.excess[nearest])
+        weight = np.maximum(explained, 0.0) / _NEAREST
+        forgiveness: Floats = np.einsum("nk,nkd->nd", weight, self.excess[nearest])
+        return forgiveness
 
     def _standardise(self, windows: Windows) -> Floats:
         """[n, feature x channel], 0 for a channel without readings."""

@@ -1,4 +1,4 @@
-"""Oddity in a detector's own units → evidence, -ln p under this machine's normal: evidence detectors → here → combine."""
+"""Oddity in a detector's own units → evidence, -ln p under this machine's normal: precedents → here → combine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _GRID = 48
 _GRID_TOP = float(np.log(20.0))
 """Evidence up to which held-out windows are counted (one in twenty); beyond, the tail is taken to be exponential."""
 _SLOPE_FLOOR = 0.01
-"""Smallest unit of oddity: keeps a detector that never moved in warm-up from calling every change infinitely strange."""
+"""Smallest unit of oddity: a detector that never moved in warm-up must not call every change infinitely strange."""
 
 
 class TailRank(Fitted):
@@ -23,7 +23,7 @@ class TailRank(Fitted):
     a few strange windows in the warm-up do not stretch it.
     """
 
-    FITTED: ClassVar = ("grid", "slope")
+    FITTED: ClassVar[tuple[str, ...]] = ("grid", "slope")
 
     def __init__(self, oddity: Floats) -> None:
         """Fit on held-out oddity [n, detector]."""
@@ -42,4 +42,5 @@ class TailRank(Fitted):
         inside = level - 1 + np.divide(oddity - below, gap, out=np.ones_like(gap), where=gap > 0)
         inside *= _GRID_TOP / (_GRID - 1)
         beyond = _GRID_TOP + (oddity - self.grid[:, -1]) / self.slope
-        return np.maximum(np.where(level == _GRID, beyond, inside), 0.0)
+        evidence: Floats = np.maximum(np.where(level == _GRID, beyond, inside), 0.0)
+        return evidence

@@ -1,4 +1,4 @@
-"""Windows stacked for the detectors, and the few statistics of them that several detectors share: normalise → here → evidence."""
+"""Windows stacked for the detectors, with the statistics that several of them share: normalise → here → evidence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from appliance.records import Floats
 Mask = NDArray[np.bool_]
 
 _LOG_FLOOR = 0.05
-"""Added before a logarithm of a spread, in normal spreads: what lies far below the channel's own noise is all the same."""
+"""Added before a logarithm, in normal spreads: what lies far below the channel's own noise is all the same."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,22 @@ class Windows:
         """[n, channel] 1 where the channel has at least one reading in the window, else 0."""
         if self.mask is None:
             return np.ones(self.values.shape[:2])
-        return self.mask.any(axis=2).astype(np.float64)
+        return np.where(self.mask.any(axis=2), 1.0, 0.0)
 
     @cached_property
     def present_share(self) -> Floats:
         """[n, channel] weights that average over the channels that are present."""
-        return self.present / np.maximum(self.present.sum(axis=1, keepdims=True), 1.0)
+        share: Floats = self.present / np.maximum(self.present.sum(axis=1, keepdims=True), 1.0)
+        return share
 
     def average(self, cells: Floats) -> Floats:
         """Average over time the cells [n, channel, time] that hold a reading: [n, channel]."""
+        average: Floats
         if self.mask is None:
-            return np.add.reduce(cells, axis=2) / cells.shape[2]
-        return np.einsum("nct,nct->nc", cells, self.mask) / np.maximum(self.mask.sum(axis=2), 1)
+            average = np.add.reduce(cells, axis=2) / cells.shape[2]
+        else:
+            average = np.einsum("nct,nct->nc", cells, self.mask) / np.maximum(self.mask.sum(axis=2), 1)
+        return average
 
     @cached_property
     def mean(self) -> Floats:
@@ -78,12 +82,14 @@ class Windows:
     def log_roughness(self) -> Floats:
         """[n, channel] log of the mean absolute step from cell to cell."""
         steps = np.abs(self.values[:, :, 1:] - self.values[:, :, :-1])
-        return np.log(np.add.reduce(steps, axis=2) / max(steps.shape[2], 1) + _LOG_FLOOR)
+        roughness: Floats = np.log(np.add.reduce(steps, axis=2) / max(steps.shape[2], 1) + _LOG_FLOOR)
+        return roughness
 
     @cached_property
     def peak(self) -> Floats:
         """[n, channel] largest distance from the normal level."""
-        return np.maximum.reduce(np.abs(self.values), axis=2)
+        peak: Floats = np.maximum.reduce(np.abs(self.values), axis=2)
+        return peak
 
     @cached_property
     def trend(self) -> Floats:
@@ -92,7 +98,8 @@ class Windows:
         if half == 0:
             return np.zeros(self.values.shape[:2])
         first, second = self.values[:, :, :half], self.values[:, :, -half:]
-        return (np.add.reduce(second, axis=2) - np.add.reduce(first, axis=2)) / half
+        trend: Floats = (np.add.reduce(second, axis=2) - np.add.reduce(first, axis=2)) / half
+        return trend
 
     @cached_property
     def features(self) -> Floats:
@@ -137,4 +144,4 @@ def hold(values: Floats, mask: Mask) -> Floats:
     last = np.maximum.accumulate(np.where(mask, time, -1), axis=-1)
     first = mask.argmax(axis=-1)[..., None]
     filled = np.take_along_axis(values, np.where(last < 0, first, last), axis=-1)
-    return np.where(mask.any(axis=-1)[..., None], filled, 0.0)
+    return np.where(mask.any(axis=-1, keepdims=True), filled, 0.0)

@@ -1,13 +1,17 @@
 """The MQTT connection: takes QoS 1 messages off the wire and acknowledges them once they are stored.
 
-paho's network loop runs in a thread of our own that outlives whatever ends it. Every connection has its own client and
-its own epoch, so no acknowledgement can reach a connection other than the one its message came over.
+The network loop is ours, on paho's calls for foreign event loops: it outlives whatever ends a connection, and reads and
+writes in bursts where paho's own waits in select(2) for every packet. Every connection has its own client and its own
+epoch, so no acknowledgement can reach a connection other than the one its message came over.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
+import select
+import socket
 import ssl
 import threading
 import time
@@ -23,6 +27,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from appliance.errors import Refused, Retry
+from appliance.ingest.buffered import BufferedClient
 from appliance.ingest.inbox import Arrival
 from appliance.records import Message
 
@@ -35,6 +40,15 @@ MAX_PACKET_BYTES = 8 * 2**20
 FAILURE = 0x80
 """MQTT reason codes from here on mean no (MQTT 5, 2.4; a 3.1.1 SUBACK failure is 0x80 too)."""
 LONGEST_PAUSE_SECS = 60.0
+DOUBLINGS = 7
+"""From half a second to more than the longest pause."""
+ASK_AGAIN_SECS = 30.0
+"""How often a refused subscription is tried again: brokers change their access lists without closing connections."""
+SESSION_TAKEN_OVER = 0x8E
+SELECT_SECS = 1.0
+"""Longest wait before keepalive and stop are looked at."""
+BURST_PACKETS = 100
+"""Messages read before anything is written: bounds how long acknowledgements wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +102,10 @@ class Health:
     """Since the last packet from the broker."""
 
 
-def make_client(options: BrokerOptions) -> mqtt.Client:
+def make_client(options: BrokerOptions) -> BufferedClient:
     """Build a paho client that acknowledges nothing by itself and never reconnects by itself."""
     is_v5 = options.protocol == "5"
-    client = mqtt.Client(
+    client = BufferedClient(
         CallbackAPIVersion.VERSION2,
         client_id=options.client_id,
         protocol=mqtt.MQTTv5 if is_v5 else mqtt.MQTTv311,
@@ -119,6 +133,34 @@ def connect(client: mqtt.Client, options: BrokerOptions) -> None:
     client.connect(options.host, options.port, options.keepalive_secs, clean_start=False, properties=properties)
 
 
+class Doorbell:
+    """Wakes a thread that waits in select(2)."""
+
+    def __init__(self) -> None:
+        self._outside, self._inside = socket.socketpair()
+        self._outside.setblocking(False)
+
+    def __enter__(self) -> Doorbell:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._outside.close()
+        self._inside.close()
+
+    def fileno(self) -> int:
+        """Descriptor that becomes readable when the bell has been rung."""
+        return self._inside.fileno()
+
+    def ring(self) -> None:
+        """Wake the thread; safe from any other."""
+        with contextlib.suppress(BlockingIOError, OSError):  # rung often enough already, or nobody lives here any more
+            self._outside.send(b"!")
+
+    def answer(self) -> None:
+        """Take note of all rings."""
+        self._inside.recv(4096)
+
+
 class Subscriber:
     """Keeps one connection alive, hands every message to ``deliver`` and acknowledges on request.
 
@@ -133,17 +175,22 @@ class Subscriber:
         self._filters = list(filters)
         self._deliver = deliver
         self._stopping = threading.Event()
+        self._abandoned = threading.Event()
         self._lock = threading.Lock()  # between acknowledging and the change of connection
         self._client: mqtt.Client | None = None
         self._epoch = 0
         self._live = False  # between CONNACK and disconnect
-        self._granted: set[int] = set()
-        self._asked: set[int] = set()
+        self._asked: dict[int, str] = {}  # packet id → filter, until the broker answers
+        self._granted: set[str] = set()
+        self._denied: set[str] = set()
+        self._ask_again_at = 0.0
+        self._served = False  # this connection came as far as its subscriptions
         self._problem: str | None = "not connected yet"
         self._connections = 0
         self._sessions_lost = 0
         self._refused = 0
-        self._overflowed = False
+        self._overflowed = False  # a message was turned away on this connection
+        self._left = 0  # the latest epoch that we ended on purpose
         self._online_id: int | None = None
         self._may_say_online = True
         self._last_packet = time.monotonic()
@@ -159,10 +206,12 @@ class Subscriber:
         with self._lock:
             client = self._client
         if client is not None:
-            if self._options.will_topic is not None and self._live:
-                client.publish(self._options.will_topic, b"offline", qos=1, retain=True).wait_for_publish(1.0)
+            if self._options.will_topic is not None and self._live and self._may_say_online:
+                with contextlib.suppress(RuntimeError, ValueError):  # the connection ended meanwhile: the will says it
+                    client.publish(self._options.will_topic, b"offline", qos=1, retain=True).wait_for_publish(1.0)
             client.disconnect()
         self._thread.join(timeout_secs)
+        self._abandoned.set()  # a broker that does not take our leave is left without
 
     @property
     def alive(self) -> bool:
@@ -171,7 +220,7 @@ class Subscriber:
 
     def health(self) -> Health:
         """Return how the connection stands."""
-        subscribed = self._live and self._asked == self._granted
+        subscribed = self._live and self._granted == set(self._filters)
         return Health(
             connected=self._live,
             subscribed=subscribed,
@@ -193,12 +242,15 @@ class Subscriber:
                     ack(arrival.packet_id, 1)
 
     def resume(self) -> None:
-        """Connect anew if messages were turned away and there is room now: the broker then sends them again."""
-        if self._overflowed:
-            self._overflowed = False
-            with self._lock:
-                if self._client is not None:
-                    self._client.disconnect()
+        """Ask again for what was refused to us, and connect anew if messages were turned away and there is room now."""
+        with self._lock:
+            if self._client is None or not self._live:
+                return
+            if self._overflowed and self._left != self._epoch:
+                self._left = self._epoch
+                self._client.disconnect()
+            elif self._denied and time.monotonic() >= self._ask_again_at:
+                self._subscribe(self._client, self._denied)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, timeout_secs: float = 10.0) -> None:
         """Publish at QoS 1 and wait for the broker's word.
@@ -228,7 +280,7 @@ class Subscriber:
     def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set():
-            began = time.monotonic()
+            self._served = False
             try:
                 self._connect_once()
             except Exception as error:
@@ -238,7 +290,7 @@ class Subscriber:
                 with self._lock:
                     self._live = False
                     self._client = None
-            failures = 0 if time.monotonic() - began > LONGEST_PAUSE_SECS else failures + 1
+            failures = 0 if self._served else min(failures + 1, DOUBLINGS)
             # Full jitter, so that forty gateways do not return to a restarted broker in the same second.
             self._stopping.wait(random.uniform(0, min(0.5 * 2**failures, LONGEST_PAUSE_SECS)))
 
@@ -250,14 +302,36 @@ class Subscriber:
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
         client.on_message = self._on_message
-        # With a write registrar paho leaves all socket writes to the network thread, instead of writing from ours.
-        client.on_socket_register_write = _leave_to_network_thread
-        connect(client, self._options)
-        with self._lock:
-            self._client = client
-            self._epoch += 1
-        if not self._stopping.is_set():
-            client.loop_forever()
+        with Doorbell() as bell:
+            # With a write registrar paho leaves all writing to our loop, whichever thread has something to send.
+            client.on_socket_register_write = lambda *_: bell.ring()
+            connect(client, self._options)
+            with self._lock:
+                self._client = client
+                self._epoch += 1
+                self._overflowed = False
+            while not self._abandoned.is_set() and self._exchange(client, bell):
+                pass
+
+    def _exchange(self, client: mqtt.Client, bell: Doorbell) -> bool:
+        """Wait for something to read or write, and do all of it; False where the connection is over."""
+        sock: Any = client.socket()
+        if sock is None:
+            return False
+        writers = [sock] if client.want_write() or not sock.flush() else []
+        waiting = sock.pending()
+        readable, _, _ = select.select([sock, bell], writers, [], 0.0 if waiting else SELECT_SECS)
+        if bell in readable:
+            bell.answer()
+        if waiting or sock in readable:
+            for _ in range(BURST_PACKETS):
+                if client.loop_read() != mqtt.MQTT_ERR_SUCCESS:
+                    return False
+                if not sock.pending():
+                    break
+        if client.want_write() and client.loop_write() != mqtt.MQTT_ERR_SUCCESS:
+            return False
+        return client.loop_misc() == mqtt.MQTT_ERR_SUCCESS
 
     def _on_connect(self, client: mqtt.Client, userdata: object, flags: Any, code: Any, properties: object) -> None:
         self._last_packet = time.monotonic()
@@ -269,18 +343,23 @@ class Subscriber:
         if not flags.session_present:
             self._sessions_lost += self._connections > 1
             log.info("MQTT: connected with a new session")
+        self._problem = "waiting for the broker to accept the subscriptions"
         with self._lock:
             self._live = True
-            self._granted, self._asked = set(), set()
-        self._problem = "waiting for the broker to accept the subscriptions"
-        for name in self._filters:
+            self._asked, self._granted = {}, set()
+            self._subscribe(client, set(self._filters))
+        if self._options.will_topic is not None and self._may_say_online:
+            self._online_id = client.publish(self._options.will_topic, b"online", qos=1, retain=True).mid
+
+    def _subscribe(self, client: mqtt.Client, filters: set[str]) -> None:
+        """Ask for filters; the caller holds the lock, so that no answer comes before we know the question."""
+        self._denied = set()
+        for name in sorted(filters):
             options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
             is_v5 = self._options.protocol == "5"
             _, packet_id = client.subscribe(name, options=options) if is_v5 else client.subscribe(name, 1)
             if packet_id is not None:
-                self._asked.add(packet_id)
-        if self._options.will_topic is not None and self._may_say_online:
-            self._online_id = client.publish(self._options.will_topic, b"online", qos=1, retain=True).mid
+                self._asked[packet_id] = name
 
     def _on_disconnect(
         self, client: mqtt.Client, userdata: object, flags: object, code: Any, properties: object
@@ -288,17 +367,24 @@ class Subscriber:
         with self._lock:  # waits for acknowledgements under way; none goes out between here and the next CONNACK
             self._live = False
         if not self._stopping.is_set():
+            if code.value == SESSION_TAKEN_OVER:  # two that return at once would end each other's connection for ever
+                self._served = False
             self._problem = f"disconnected: {code}"
             log.warning("MQTT: %s", self._problem)
 
     def _on_subscribe(self, client: mqtt.Client, userdata: object, mid: int, codes: Any, properties: object) -> None:
         self._last_packet = time.monotonic()
-        refused = [str(code) for code in codes if code.value >= FAILURE]
-        if refused:
-            self._problem = f"the broker refuses a subscription of {self._filters}: {', '.join(refused)}"
-            log.error("MQTT: %s; check its access list", self._problem)
-        else:
-            self._granted.add(mid)
+        with self._lock:
+            name = self._asked.pop(mid, "")
+            refused = [str(code) for code in codes if code.value >= FAILURE]
+            if refused:
+                self._denied.add(name)
+                self._ask_again_at = time.monotonic() + ASK_AGAIN_SECS
+                self._problem = f"the broker refuses the subscription to {name}: {refused[0]}; check its access list"
+                log.error("MQTT: %s", self._problem)
+            else:
+                self._granted.add(name)
+                self._served = True
 
     def _on_publish(self, client: mqtt.Client, userdata: Any, mid: int, code: Any, properties: object) -> None:
         userdata[mid] = code
@@ -311,10 +397,8 @@ class Subscriber:
         self._last_packet = time.monotonic()
         # `.topic` raises on invalid UTF-8, and an exception here ends paho's loop: take the bytes as they came.
         arrived = Message(message._topic, bytes(message.payload), time.time(), message.retain)
-        if not self._deliver(Arrival(arrived, message.qos, message.mid, self._epoch)):
+        arrival = Arrival(arrived, message.qos, message.mid, self._epoch)
+        # After one was turned away, so is all that follows: it comes again on the next connection, in its old order.
+        if (self._overflowed and message.qos > 0) or not self._deliver(arrival):
             self._refused += 1
-            self._overflowed = True
-
-
-def _leave_to_network_thread(client: mqtt.Client, userdata: object, sock: object) -> None:
-    """Do nothing: that a registrar is set is what paho looks at."""
+            self._overflowed = self._overflowed or message.qos > 0

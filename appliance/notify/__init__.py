@@ -20,7 +20,7 @@ NOTIFIERS: dict[str, type[Notifier[Any]]] = {
 def parse_options(raw: Mapping[str, Any]) -> NotifierOptions:
     """Validate one ``[[notify]]`` table; raises ValueError on an unknown type and pydantic's error on anything else."""
     kind = raw.get("type")
-    if kind not in NOTIFIERS:
+    if not isinstance(kind, str) or kind not in NOTIFIERS:
         raise ValueError(f"type: {kind!r} is not a notifier; use one of {', '.join(sorted(NOTIFIERS))}")
     options: NotifierOptions = TypeAdapter(NOTIFIERS[kind].Options).validate_python(raw)
     return options

@@ -14,7 +14,9 @@ class MqttOptions(NotifierOptions):
     """Options of ``type = "mqtt"``."""
 
     type: Literal["mqtt"]
-    prefix: str = Field(default="appliance", description="Alerts go to {prefix}/machines/{machine}/alert.")
+    prefix: str = Field(
+        default="appliance", pattern=r"^[^+#]+$", description="Alerts go to {prefix}/machines/{machine}/alert."
+    )
 
 
 class MqttNotifier(Notifier[MqttOptions]):

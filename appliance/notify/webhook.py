@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
+from urllib.parse import quote
 
 import urllib3
-from pydantic import Field, HttpUrl
+from pydantic import Field, HttpUrl, model_validator
 
-from appliance.errors import Refused, Rejected, Retry
+from appliance.credentials import LOOPBACK, FilePath, secret
+from appliance.errors import ConfigError, Refused, Rejected, Retry
 from appliance.notify.base import Notifier, NotifierOptions, Publish, as_json
 from appliance.records import Alert
 
@@ -21,9 +22,18 @@ class WebhookOptions(NotifierOptions):
 
     type: Literal["webhook"]
     url: HttpUrl = Field(description="Where to POST.")
-    token_file: Path | None = Field(default=None, description="File with a bearer token.")
-    cafile: Path | None = Field(default=None, description="PEM file of the authority that signed the server.")
+    token_file: FilePath | None = Field(default=None, description="File with a bearer token.")
+    cafile: FilePath | None = Field(default=None, description="PEM file of the authority that signed the server.")
     timeout_secs: float = Field(default=10.0, gt=0, le=120)
+    allow_plaintext: bool = Field(default=False, description="Permit an unencrypted POST beyond this machine.")
+
+    @model_validator(mode="after")
+    def _plaintext_is_said_aloud(self) -> Self:
+        if self.url.scheme == "http" and self.url.host not in LOOPBACK and not self.allow_plaintext:
+            raise ValueError(
+                f"url: {self.url} is not this machine and not https; use https, or set allow_plaintext = true"
+            )
+        return self
 
 
 class WebhookNotifier(Notifier[WebhookOptions]):
@@ -33,7 +43,10 @@ class WebhookNotifier(Notifier[WebhookOptions]):
 
     def __init__(self, options: WebhookOptions, publish: Publish) -> None:
         super().__init__(options, publish)
-        context = ssl.create_default_context(cafile=options.cafile)
+        try:
+            context = ssl.create_default_context(cafile=options.cafile)
+        except OSError as error:
+            raise ConfigError(f"notify.cafile: {options.cafile} cannot be used: {error}; name a PEM file") from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._pool = urllib3.PoolManager(
             timeout=urllib3.Timeout(total=options.timeout_secs), retries=False, ssl_context=context
@@ -41,12 +54,12 @@ class WebhookNotifier(Notifier[WebhookOptions]):
 
     def send(self, alert: Alert) -> None:
         """POST one alert; 2xx is delivered, 408, 425, 429 and 5xx are tried again."""
-        key = f"{alert.id}/{alert.state}/{alert.updated_at:.0f}"
-        status, text = self._request(
+        key = quote(f"{alert.id}/{alert.state}/{alert.updated_at:.0f}")  # a header takes no letters beyond Latin-1
+        status, text, after_secs = self._request(
             "POST", as_json(alert), {"Content-Type": "application/json", "Idempotency-Key": key}
         )
         if status in PASSING or status >= 500:
-            raise Retry(text)
+            raise Retry(text, after_secs)
         if status in {401, 403, 404, 405, 410} or 300 <= status < 400:
             raise Refused(f"{text}; check url and token_file")
         if status >= 400:
@@ -54,20 +67,25 @@ class WebhookNotifier(Notifier[WebhookOptions]):
 
     def probe(self) -> str:
         """Ask with OPTIONS, which no receiver takes for an alert."""
-        status, text = self._request("OPTIONS", None, {})
+        status, text, _ = self._request("OPTIONS", None, {})
         if status in {401, 403, 404}:
             raise Refused(f"{text}; check url and token_file")
         return text
 
-    def _request(self, method: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, str]:
+    def _request(self, method: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, str, float | None]:
+        """Return the status, what to say of it, and the seconds to wait where the server named them."""
         url = str(self.options.url)
-        if self.options.token_file is not None:
-            try:
-                headers = {**headers, "Authorization": f"Bearer {self.options.token_file.read_text().strip()}"}
-            except OSError as error:
-                raise Refused(f"{self.options.token_file}: cannot be read: {error.strerror}") from error
+        try:  # each time: whoever mends the file need not restart the service
+            token = secret("token_file", None, self.options.token_file)
+        except ConfigError as error:
+            raise Refused(str(error)) from error
+        if token is not None:
+            headers = {**headers, "Authorization": f"Bearer {token}"}
         try:
-            response = self._pool.request(method, url, body=body, headers=headers)
+            response = self._pool.request(method, url, body=body, headers=headers, redirect=False)
         except urllib3.exceptions.HTTPError as error:
             raise Retry(f"{url}: {error}") from error
-        return response.status, f"{url}: HTTP {response.status}"
+        except ValueError:  # its text would show the token
+            raise Refused(f"{self.options.token_file}: the token holds characters that no header takes") from None
+        wait = response.headers.get("Retry-After", "")
+        return response.status, f"{url}: HTTP {response.status}", float(wait) if wait.isdecimal() else None

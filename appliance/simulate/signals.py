@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import lfilter
 
 from appliance.records import Floats
 
@@ -20,6 +19,8 @@ def first_order(target: Floats, tau_secs: float, period_secs: float) -> Floats:
     >>> heating.round(2).tolist()
     [0.0, 0.63, 0.86, 0.95]
     """
+    from scipy.signal import lfilter  # noqa: PLC0415 - half a second and 60 MB that no other command needs
+
     keep = np.exp(-period_secs / tau_secs)
     followed: Floats = lfilter([1 - keep], [1, -keep], target, zi=[keep * target[0]])[0]
     return followed
@@ -30,6 +31,8 @@ def wander(rng: np.random.Generator, length: int, tau_secs: float, period_secs: 
 
     A sampled Ornstein-Uhlenbeck process: its look does not depend on the period.
     """
+    from scipy.signal import lfilter  # noqa: PLC0415 - as above
+
     keep = np.exp(-period_secs / tau_secs)
     shocks = rng.standard_normal(length)
     drift: Floats = lfilter([np.sqrt(1 - keep**2)], [1, -keep], shocks, zi=[keep * rng.standard_normal()])[0]

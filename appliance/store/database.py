@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 QUICK_CHECK_BYTES = 256 * 2**20
 """A larger file is only checked after an unclean stop: reading it all would delay the start by more than 5 s."""
 CLEAN_STOP = "clean_stop"
+NO_VERSION = 1000
+"""No schema will ever have this version: it is damage, not a newer appliance's file."""
 WORKER = "worker"
 """The worker's cursor in the journal: the outcome of everything up to it is stored for good."""
 CHECKPOINT = "checkpoint"
@@ -74,11 +76,12 @@ class Database:
         connection = apsw.Connection(str(self.path))
         try:
             connection.set_busy_timeout(5000)
+            # Incremental: retention gives pages back without rewriting the file. Heard only before the first page.
+            connection.pragma("auto_vacuum", 2)
             connection.pragma("journal_mode", "wal")
             connection.pragma("synchronous", "full")
             connection.pragma("foreign_keys", True)
             connection.pragma("journal_size_limit", 16 * 2**20)
-            connection.pragma("auto_vacuum", 2)  # incremental: retention gives pages back without rewriting the file
             if unclean or self.path.stat().st_size <= QUICK_CHECK_BYTES:
                 verdict = connection.pragma("quick_check")
                 if verdict != "ok":
@@ -93,6 +96,9 @@ class Database:
     def _unclean(self) -> bool:
         if not self.path.exists():
             return False
+        damage = header_damage(self.path)
+        if damage is not None:
+            raise apsw.CorruptError(damage)
         connection = apsw.Connection(str(self.path))
         try:
             if connection.pragma("user_version") == 0:
@@ -175,9 +181,29 @@ class Database:
     def close(self, *, clean: bool = False) -> None:
         """Close; ``clean`` says that every thread had finished, so the next start may skip the long check."""
         with self._lock:
-            if clean:
-                set_cursor(self._connection, CLEAN_STOP, 1)
+            try:
+                if clean:
+                    set_cursor(self._connection, CLEAN_STOP, 1)
+            except apsw.Error as error:
+                log.warning("%s: not marked as cleanly closed, so the next start checks it: %s", self.path, error)
             self._connection.close()
+
+
+def header_damage(path: Path) -> str | None:
+    """Say what in a database file's first bytes cannot be ours (SQLite's file format, 1.3), None where all may be.
+
+    SQLite itself reports these as a wrong version or a file that it may not write, which no restart would mend.
+    """
+    with path.open("rb") as file:
+        header = file.read(100)
+    if len(header) < 100:
+        return f"only {len(header)} bytes long" if header else None
+    cookie, schema_format, version = (int.from_bytes(header[at : at + 4]) for at in (40, 44, 60))
+    if not {header[18], header[19]} <= {1, 2} or schema_format > 4:
+        return "unknown file format"
+    if version > NO_VERSION or (version == 0 and cookie > 1):
+        return f"impossible schema version {version}"
+    return None
 
 
 def set_cursor(connection: apsw.Connection, name: str, position: int) -> None:

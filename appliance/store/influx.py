@@ -6,6 +6,7 @@ fields.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -19,8 +20,12 @@ from appliance.errors import Refused, Rejected, Retry
 from appliance.records import Alert, Score
 from appliance.store.logs import Vitals
 
+log = logging.getLogger(__name__)
+
 BAD_POINTS = {400, 413, 422}
 SET_UP_WRONG = {401, 403, 404}
+TOO_OLD = "points beyond retention policy"
+"""So InfluxDB 1 and 2 say that some points are older than the bucket keeps."""
 TIMEOUT_MS = 10_000
 
 
@@ -59,6 +64,9 @@ class InfluxSink:
             self._write.write(self._options.bucket, record="\n".join(batch).encode())
         except ApiException as error:
             text = f"{place}: HTTP {error.status}: {_message(error)}"
+            if TOO_OLD in text:  # InfluxDB has stored the rest of the batch; sending these again would change nothing
+                log.warning("%s", text)
+                return
             if error.status in BAD_POINTS:
                 raise Rejected(text) from error
             if error.status in SET_UP_WRONG:
@@ -84,7 +92,7 @@ def _message(error: ApiException) -> str:
 
 def _retry_after(error: ApiException) -> float | None:
     value = str(error.headers.get("Retry-After", "")) if error.headers else ""
-    return float(value) if value.isdigit() else None
+    return float(value) if value.isascii() and value.isdigit() else None
 
 
 def _tag(text: str) -> str:

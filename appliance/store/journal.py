@@ -68,6 +68,10 @@ class Journal:
     def _entry(self, position: int, body: bytes) -> Entry:
         try:
             return Entry(position, self._decoder.decode(self._decompressor.decompress(body)))
-        except (zstandard.ZstdError, msgspec.DecodeError) as error:
-            log.error("journal row %d cannot be read and is passed over: %s", position, error)
-            return Entry(position, [], str(error))
+        except (
+            zstandard.ZstdError,
+            msgspec.DecodeError,
+            MemoryError,
+        ) as error:  # a flipped bit may ask for 2**60 bytes
+            log.error("journal row %d cannot be read and is passed over: %r", position, error)
+            return Entry(position, [], repr(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from math import isnan
@@ -12,6 +13,8 @@ import numpy as np
 
 from appliance.records import Alert, Score, Signal
 from appliance.store.database import Database, set_cursor
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -30,7 +33,10 @@ class Vitals(NamedTuple):
 
 
 class Logs:
-    """Reads each log after a cursor and moves the cursor. Safe from any thread."""
+    """Reads each log after a cursor and moves the cursor. Safe from any thread.
+
+    A row that damage has made unreadable is named in the log and passed over: it must not stop those after it.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -56,7 +62,13 @@ class Logs:
         )
 
     def _read(self, query: str, bindings: Sequence[int], build: Callable[[tuple[Any, ...]], T]) -> list[tuple[int, T]]:
-        return [(row[0], build(row)) for row in self._database.rows(query, bindings)]
+        after, limit = bindings
+        while rows := self._database.rows(query, (after, limit)):
+            found = [(row[0], built) for row in rows if (built := _try(build, row)) is not None]
+            if found:
+                return found
+            after = rows[-1][0]
+        return []
 
     def position(self, name: str) -> int:
         """Read a cursor."""
@@ -75,6 +87,14 @@ class Logs:
                 [(sink, time.time(), reason, body) for reason, body in letters],
             )
             set_cursor(connection, name, position)
+
+
+def _try(build: Callable[[tuple[Any, ...]], T], row: tuple[Any, ...]) -> T | None:
+    try:
+        return build(row)
+    except (msgspec.DecodeError, ValueError, TypeError) as error:
+        log.error("row %d of a log cannot be read and is passed over: %s", row[0], error)
+        return None
 
 
 def _score(row: tuple[Any, ...]) -> Score:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,6 +15,8 @@ import zstandard
 from appliance.records import Alert, Block, Model, Outcome, Quarantined, Score
 from appliance.store import packing
 from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
+
+log = logging.getLogger(__name__)
 
 QUARANTINED_BYTES = 4096
 """A refused message is kept up to this size: enough to see what it was."""
@@ -89,7 +92,9 @@ class Results:
             )
         connection.executemany(
             "INSERT INTO scores (machine, source, start, end, score, threshold, alarm, trust, blank, extrapolated,"
-            " coverage, model, channels, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " coverage, model, channels, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            # A machine that learns anew may close a window that was judged before: the first verdict stands.
+            " ON CONFLICT (machine, end) DO NOTHING",
             rows,
         )
 
@@ -130,23 +135,22 @@ class Results:
     def history(self, machine: str) -> list[Block]:
         """Read a machine's stored blocks, oldest first."""
         rows = self._database.rows("SELECT start, body FROM samples WHERE machine = ? ORDER BY start", (machine,))
-        blocks = []
-        for start, body in rows:
-            state = self._expanded(body)
-            blocks.append(Block(machine, start, tuple(state["channels"]), state["values"]))
-        return blocks
+        states = [(start, self._expanded(body, f"history of {machine} at {start:.0f}")) for start, body in rows]
+        return [Block(machine, start, tuple(state["channels"]), state["values"]) for start, state in states if state]
 
     def position(self, name: str) -> int:
         """Read a cursor; 0 where it never moved."""
         return self._database.cursor(name)
 
     def load(self) -> tuple[dict[str, dict[str, Any]], dict[str, Model]]:
-        """Read the last checkpoint: the states by name and the models by machine."""
+        """Read the last checkpoint: the states by name and the models by machine, without any that are damaged."""
         states = self._database.rows("SELECT name, body FROM checkpoints")
         models = self._database.rows("SELECT machine, version, body FROM models")
+        expanded = {name: self._expanded(body, f"checkpoint of {name}") for name, body in states}
+        fitted = {name: (version, self._expanded(body, f"model of {name}")) for name, version, body in models}
         return (
-            {name: self._expanded(body) for name, body in states},
-            {machine: Model(version, self._expanded(body)) for machine, version, body in models},
+            {name: state for name, state in expanded.items() if state is not None},
+            {name: Model(version, state) for name, (version, state) in fitted.items() if state is not None},
         )
 
     def add_vitals(self, vitals: dict[str, float]) -> None:
@@ -159,8 +163,13 @@ class Results:
     def _pressed(self, state: object) -> bytes:
         return self._compressor.compress(packing.pack(state))
 
-    def _expanded(self, body: bytes) -> dict[str, Any]:
-        return packing.unpack(self._decompressor.decompress(body))
+    def _expanded(self, body: bytes, what: str) -> dict[str, Any] | None:
+        """Read a stored state; None where it is damaged: what it belonged to is then built anew."""
+        try:
+            return packing.unpack(self._decompressor.decompress(body))
+        except (zstandard.ZstdError, msgspec.DecodeError, ValueError, MemoryError) as error:
+            log.error("%s: the %s is damaged and left out: %r", self._database.path, what, error)
+            return None
 
 
 def _quarantine_row(entry: Quarantined) -> tuple[float, bytes, bytes, str, str, int]:

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from tests.detect.conformance import HOP, LENGTH, machine_signal
 
 from appliance.detect import Detector, DetectorOptions, State
 from appliance.detect.windows import cut
 from appliance.records import Floats, Verdict
+from tests.detect.conformance import HOP, LENGTH, machine_signal
 
 CHANNELS = 5
 WARM_UP = 6000
@@ -144,7 +144,7 @@ def test_a_window_without_any_reading_is_refused(detector: Detector) -> None:
 
 
 def test_a_warm_up_too_short_says_how_much_is_needed() -> None:
-    with pytest.raises(ValueError, match=r"has 9 usable windows of 32 cells, needs 32"):
+    with pytest.raises(ValueError, match=r"has 18 usable windows of 32 cells, needs 32"):
         fit(machine_signal(100, 3, seed=0))
 
 

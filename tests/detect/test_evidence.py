@@ -5,6 +5,10 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+
+from appliance.detect.evidence import EVIDENCE, EvidenceDetector, Oddity
+from appliance.detect.evidence.level import Level
+from appliance.detect.windows import Windows
 from tests.detect.conformance import (
     CHECKS,
     Make,
@@ -13,10 +17,6 @@ from tests.detect.conformance import (
     leaves_its_input_alone,
     treats_windows_alone,
 )
-
-from appliance.detect.evidence import EVIDENCE, EvidenceDetector, Oddity
-from appliance.detect.evidence.level import Level
-from appliance.detect.windows import Windows
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

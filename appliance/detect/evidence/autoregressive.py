@@ -19,9 +19,10 @@ _LOG_FLOOR = 0.01
 class Autoregressive(ChannelStatistic):
     """Log mean absolute error of predicting each reading from the three before it, by a line fitted to the warm-up."""
 
-    FITTED: ClassVar = ("coefficients", *ChannelStatistic.FITTED)
+    FITTED: ClassVar[tuple[str, ...]] = ("coefficients", *ChannelStatistic.FITTED)
 
     def fit(self, windows: Windows, seed: int) -> None:
+        """Fit the prediction line of each channel, then its usual error."""
         lagged, target = _lagged(windows.values)  # (lag, n, channel, time), (n, channel, time)
         covariance = np.einsum("lnct,mnct->clm", lagged, lagged)
         covariance += (_RIDGE * np.trace(covariance, axis1=1, axis2=2) + 1e-9)[:, None, None] * np.eye(len(lagged))
@@ -29,12 +30,14 @@ class Autoregressive(ChannelStatistic):
         super().fit(windows, seed)
 
     def statistic(self, windows: Windows) -> Floats:
+        """Log mean absolute prediction error."""
         lagged, target = _lagged(windows.values)
         error = target.copy()
         for lag, values in enumerate(lagged):
             error -= values * self.coefficients[:, lag, None]
         np.abs(error, out=error)
-        return np.log(np.add.reduce(error, axis=2) / max(error.shape[2], 1) + _LOG_FLOOR)
+        log_error: Floats = np.log(np.add.reduce(error, axis=2) / max(error.shape[2], 1) + _LOG_FLOOR)
+        return log_error
 
 
 def _lagged(values: Floats) -> tuple[list[Floats], Floats]:

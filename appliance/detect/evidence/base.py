@@ -27,7 +27,9 @@ class EvidenceDetector(Fitted, ABC):
     `learn` and lists in ``LIVE`` what that changes.
     """
 
-    learns: ClassVar[bool] = False
+    weight: ClassVar[float] = 1.0
+    """In the mean over the detectors. Those that watch the relations between channels weigh double: a fault breaks
+    these before it drives any channel out of its range."""
 
     @abstractmethod
     def fit(self, windows: Windows, seed: int) -> None:
@@ -37,5 +39,5 @@ class EvidenceDetector(Fitted, ABC):
     def oddity(self, windows: Windows) -> Oddity:
         """Judge a batch of windows."""
 
-    def learn(self, window: Windows) -> None:  # noqa: B027 - most detectors stay as they were fitted
+    def learn(self, window: Windows) -> None:
         """Take in one normal window (a batch of one), after it has been judged."""

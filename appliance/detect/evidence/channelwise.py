@@ -23,7 +23,7 @@ class ChannelStatistic(EvidenceDetector):
     many a little off both count.
     """
 
-    FITTED: ClassVar = ("centre", "scale")
+    FITTED: ClassVar[tuple[str, ...]] = ("centre", "scale")
     one_sided: ClassVar[bool] = False
     """Whether only values above the median are odd."""
 
@@ -32,10 +32,12 @@ class ChannelStatistic(EvidenceDetector):
         """Return one number per window and channel: [n, channel]."""
 
     def fit(self, windows: Windows, seed: int) -> None:
+        """Learn the usual statistic of each channel."""
         statistic = np.where(windows.present > 0, self.statistic(windows), np.nan)
         self.centre, self.scale = robust_centre_and_scale(statistic)
 
     def oddity(self, windows: Windows) -> Oddity:
+        """Log mean squared distance over the channels that are present."""
         distance = (self.statistic(windows) - self.centre) / self.scale
         if self.one_sided:
             np.maximum(distance, 0.0, out=distance)

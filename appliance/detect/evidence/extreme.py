@@ -15,4 +15,5 @@ class ExtremeValue(ChannelStatistic):
     one_sided: ClassVar = True
 
     def statistic(self, windows: Windows) -> Floats:
+        """Largest distance of a reading from the normal level."""
         return windows.peak

@@ -22,9 +22,11 @@ _FEATURE_LIMIT = 30.0
 class FeaturePca(EvidenceDetector):
     """Residual of the window's features outside the subspace in which they usually vary."""
 
-    FITTED: ClassVar = ("centre", "scale", "components", "precision")
+    weight: ClassVar = 2.0
+    FITTED: ClassVar[tuple[str, ...]] = ("centre", "scale", "components", "precision")
 
     def fit(self, windows: Windows, seed: int) -> None:
+        """Find the subspace and the usual residual of every feature."""
         self.centre, self.scale = robust_centre_and_scale(windows.known_features)
         standard = (windows.features - self.centre) / self.scale * windows.present[:, None, :]
         rows = np.clip(standard, -_FIT_LIMIT, _FIT_LIMIT).reshape(len(windows), -1)
@@ -33,6 +35,7 @@ class FeaturePca(EvidenceDetector):
         self.precision = 1.0 / (np.median(np.square(residual), axis=0) + _NOISE_FLOOR)
 
     def oddity(self, windows: Windows) -> Oddity:
+        """Log mean squared residual, in usual residuals."""
         features = windows.features
         rows = ((features - self.centre) / self.scale).reshape(len(windows), -1)
         np.maximum(rows, -_FEATURE_LIMIT, out=rows)

@@ -28,10 +28,10 @@ _REACH = 4.0
 class HalfSpace(EvidenceDetector):
     """Half-space trees on the leading principal coordinates of the window features (Tan, Ting and Liu 2011)."""
 
-    FITTED: ClassVar = ("centre", "scale", "whitening", "seed")
-    learns: ClassVar = True
+    FITTED: ClassVar[tuple[str, ...]] = ("centre", "scale", "whitening", "seed")
 
     def fit(self, windows: Windows, seed: int) -> None:
+        """Place the trees over the leading coordinates and fill them with the latest warm-up."""
         features = windows.features
         self.centre, self.scale = robust_centre_and_scale(windows.known_features)
         self.whitening = np.eye(features.shape[1] * features.shape[2])
@@ -44,13 +44,16 @@ class HalfSpace(EvidenceDetector):
             self._trees.learn_one(dict(enumerate(row.tolist())))
 
     def oddity(self, windows: Windows) -> Oddity:
+        """One minus the mass around the window, as River scales it."""
         rows = self._coordinates(windows).tolist()
         return Oddity(np.array([float(self._trees.score_one(dict(enumerate(row)))) for row in rows]), None)
 
     def learn(self, window: Windows) -> None:
+        """Drop one window into the trees."""
         self._trees.learn_one(dict(enumerate(self._coordinates(window)[0].tolist())))
 
     def snapshot(self) -> tuple[State, State]:
+        """Save how full each node is; where they split follows from the seed."""
         fitted, _ = super().snapshot()
         nodes = [node for tree in self._trees.trees for node in tree.iter_dfs()]
         masses = np.array([(node.r_mass, node.l_mass) for node in nodes], dtype=np.uint8)  # at most _WINDOW each
@@ -58,6 +61,7 @@ class HalfSpace(EvidenceDetector):
 
     @classmethod
     def restore(cls, fitted: State, live: State) -> Self:
+        """Grow the same trees and fill them as they were."""
         restored = super().restore(fitted, {})
         restored._trees = _grown(restored.seed, restored.whitening.shape[1])
         nodes = (node for tree in restored._trees.trees for node in tree.iter_dfs())
@@ -76,11 +80,11 @@ class HalfSpace(EvidenceDetector):
 
 def _grown(seed: int, coordinates: int) -> Any:
     """Trees that are past River's first window, in which it scores everything 0: the splits depend on the seed only."""
-    trees = HalfSpaceTrees(
+    trees: Any = HalfSpaceTrees(
         n_trees=_TREES,
         height=_HEIGHT,
         window_size=_WINDOW,
-        limits={coordinate: (-_REACH, _REACH) for coordinate in range(coordinates)},
+        limits=dict.fromkeys(range(coordinates), (-_REACH, _REACH)),
         seed=seed,
     )
     for _ in range(_WINDOW):

@@ -19,15 +19,17 @@ _MAX_CELLS = 20_000
 class Hotelling(EvidenceDetector):
     """Hotelling's T² inside the plane in which the channels usually move, averaged over the window (Hotelling 1947)."""
 
-    FITTED: ClassVar = ("centre", "whitening")
+    FITTED: ClassVar[tuple[str, ...]] = ("centre", "whitening")
 
     def fit(self, windows: Windows, seed: int) -> None:
+        """Find the plane and its variances."""
         instants = instants_of(windows, _MAX_CELLS)
         self.centre = np.median(instants, axis=0)
         components, variances = principal_subspace(instants - self.centre, _EXPLAINED, _MAX_RANK)
         self.whitening = components / np.sqrt(variances)  # (channel, rank)
 
     def oddity(self, windows: Windows) -> Oddity:
+        """Log mean T² over the window; it cannot tell the channels apart."""
         offsets = windows.values - self.centre[:, None]
         if windows.mask is not None:
             components = self.whitening / np.linalg.norm(self.whitening, axis=0)

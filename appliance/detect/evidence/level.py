@@ -11,4 +11,5 @@ class Level(ChannelStatistic):
     """Mean of each channel over the window: offsets, drifts, a machine in an unknown mode."""
 
     def statistic(self, windows: Windows) -> Floats:
+        """Mean over the window."""
         return windows.mean

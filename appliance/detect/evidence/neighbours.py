@@ -21,15 +21,17 @@ _FEATURE_LIMIT = 30.0
 class Neighbours(EvidenceDetector):
     """Distance to the third nearest warm-up window, in standardised window features (Ramaswamy 2000)."""
 
-    FITTED: ClassVar = ("centre", "scale", "references", "squares")
+    FITTED: ClassVar[tuple[str, ...]] = ("centre", "scale", "references", "squares")
 
     def fit(self, windows: Windows, seed: int) -> None:
+        """Keep a sample of the warm-up windows."""
         self.centre, self.scale = robust_centre_and_scale(windows.known_features)
         chosen = np.sort(np.random.default_rng(seed).permutation(len(windows))[:_REFERENCES])
         self.references = self._standardise(windows[chosen]).reshape(len(chosen), -1)
         self.squares = np.square(self.references).sum(axis=1)
 
     def oddity(self, windows: Windows) -> Oddity:
+        """Log squared distance to the third nearest reference, over the channels that are present."""
         features = self._standardise(windows)
         rows = features.reshape(len(windows), -1)  # (n, feature x channel)
         if windows.mask is None:

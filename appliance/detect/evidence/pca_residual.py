@@ -25,9 +25,11 @@ class PcaResidual(EvidenceDetector):
     Jackson and Mudholkar 1979; each channel's residual is measured in its own residual variance.
     """
 
-    FITTED: ClassVar = ("centre", "components", "precision")
+    weight: ClassVar = 2.0
+    FITTED: ClassVar[tuple[str, ...]] = ("centre", "components", "precision")
 
     def fit(self, windows: Windows, seed: int) -> None:
+        """Find the plane and the usual residual of every channel."""
         instants = instants_of(windows, _MAX_CELLS)
         self.centre = np.median(instants, axis=0)
         self.components = principal_subspace(instants - self.centre, _EXPLAINED, _MAX_RANK).components
@@ -35,6 +37,7 @@ class PcaResidual(EvidenceDetector):
         self.precision = 1.0 / (np.median(windows.average(np.square(residual)), axis=0) + _NOISE_FLOOR)
 
     def oddity(self, windows: Windows) -> Oddity:
+        """Log mean squared residual, in usual residuals."""
         energy = windows.average(np.square(self._residual(windows)))
         share = energy * self.precision * windows.present_share
         return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)

@@ -11,4 +11,5 @@ class Spread(ChannelStatistic):
     """Log standard deviation of each channel inside the window: hunting loops, loose sensors, stuck sensors."""
 
     def statistic(self, windows: Windows) -> Floats:
+        """Log standard deviation inside the window."""
         return windows.log_spread

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from appliance.incidents import AlertRules, IncidentTracker, alert_id
+from appliance.records import Alert, Score, Signal
+from appliance.store import packing
+
+HOP, LENGTH, THRESHOLD = 8.0, 16.0, 3.0
+RULES = AlertRules(cooldown_secs=100.0)
+
+
+def score(number: int, value: float | None, **changes: object) -> Score:
+    made = Score(
+        machine="m",
+        source="s",
+        start=number * HOP,
+        end=number * HOP + LENGTH,
+        score=value,
+        threshold=None if value is None else THRESHOLD,
+        alarm=value is not None and value >= THRESHOLD,
+        trust="prior",
+        blank="no_data" if value is None else None,
+        extrapolated=False,
+        coverage=1.0,
+        model=1,
+        evidence={"level": value or 0.0, "spread": 0.5, "spectrum": 0.1},
+        contributions={"temp": 0.7, "rpm": 0.2, "load": 0.1},
+        signals={"temp": Signal(81.25, 80.0, 82.0)},
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def told(values: list[float | None], rules: AlertRules = RULES) -> list[Alert | None]:
+    tracker = IncidentTracker(rules)
+    return [tracker.update(score(number, value)) for number, value in enumerate(values)]
+
+
+def states(values: list[float | None], rules: AlertRules = RULES) -> list[str]:
+    return ["." if alert is None else alert.state for alert in told(values, rules)]
+
+
+def test_two_of_three_strange_windows_open_an_alert() -> None:
+    assert states([0, 4, 0, 0, 4, 0, 0]) == ["."] * 7
+    assert states([0, 4, 0, 4]) == [".", ".", ".", "open"]
+    assert states([4, 4]) == [".", "open"]
+    assert states([4, 4, 4], AlertRules(open_windows=3, of_windows=5)) == [".", ".", "open"]
+
+
+def test_an_alert_opens_on_a_strange_window_only() -> None:
+    tracker = IncidentTracker(AlertRules(open_windows=1, of_windows=3, close_windows=1))
+    assert tracker.update(score(0, 4)) is not None
+    closed = tracker.update(score(1, 0))
+    assert closed is not None
+    assert closed.state == "closed"
+    assert tracker.update(score(2, 0)) is None  # the alarm before is forgotten with its alert
+
+
+def test_it_says_when_what_and_how_strange() -> None:
+    alert = told([0, 4, 5])[-1]
+    assert alert is not None
+    assert (alert.id, alert.since, alert.opened_at) == ("m-19700101T000008Z", 1 * HOP, 2 * HOP + LENGTH)
+    assert (alert.peak_score, alert.threshold) == (5, THRESHOLD)
+    assert list(alert.channels) == ["temp", "rpm", "load"]
+    assert alert.summary == "m behaves strangely: temp at 81.25, rpm; strangest by level and spread."
+
+
+def test_it_closes_after_three_quiet_windows_in_a_row_below_the_hysteresis() -> None:
+    limit = RULES.close_ratio * THRESHOLD
+    assert states([4, 4, 2, 2, 2]) == [".", "open", ".", ".", "closed"]
+    assert states([4, 4, 2, 2, limit, 2, 2]) == [".", "open", ".", ".", ".", ".", "."]
+    assert states([4, 4, limit, limit, limit]) == [".", "open", ".", ".", "."]
+    closed = told([4, 4, 2, 2, 2])[-1]
+    assert closed is not None
+    assert closed.closed_at == 4 * HOP + LENGTH
+
+
+def test_a_window_without_a_score_neither_opens_nor_closes() -> None:
+    assert states([4, None, None, 4]) == [".", ".", ".", "open"]
+    assert states([4, 4, 2, None, None, None, 2]) == [".", "open", ".", ".", ".", ".", "."]
+    assert states([None] * 9) == ["."] * 9
+
+
+def test_soon_after_closing_the_same_alert_opens_again() -> None:
+    quick = told([4, 4, 0, 0, 0, 4, 5])
+    assert [alert.state for alert in quick if alert] == ["open", "closed", "open"]
+    assert len({alert.id for alert in quick if alert}) == 1
+    again = quick[-1]
+    assert again is not None
+    assert (again.closed_at, again.peak_score, again.opened_at) == (None, 5, HOP + LENGTH)
+
+
+def test_the_peak_of_an_alert_that_opens_again_is_not_lowered() -> None:
+    again = told([6, 6, 0, 0, 0, 4, 4])[-1]
+    assert again is not None
+    assert again.peak_score == 6
+
+
+def test_after_the_cooldown_it_is_another_alert() -> None:
+    later = told([4, 4, *[0.0] * 20, 4, 4])
+    assert [alert.state for alert in later if alert] == ["open", "closed", "open"]
+    assert len({alert.id for alert in later if alert}) == 2
+
+
+def test_a_worse_peak_is_told_again_only_when_ten_times_less_likely() -> None:
+    alerts = told([4, 4, 4.5, 4.9, 5.0, 5.5, 6.0])
+    assert [alert and alert.peak_score for alert in alerts] == [None, 4, None, None, 5.0, None, 6.0]
+
+
+def test_the_closed_alert_keeps_the_peak_and_its_evidence() -> None:
+    closed = told([4, 4.2, 4.7, 0, 0, 0])[-1]
+    assert closed is not None
+    assert closed.peak_score == 4.7
+    assert closed.evidence["level"] == 4.7
+
+
+def test_at_most_five_channels_are_blamed_and_none_without_a_share() -> None:
+    tracker = IncidentTracker(AlertRules(open_windows=1))
+    shares = {f"c{n}": share for n, share in enumerate([0.0, 0.3, 0.1, 0.2, 0.15, 0.14, 0.11])}
+    alert = tracker.update(score(0, 4, contributions=shares))
+    assert alert is not None
+    assert list(alert.channels) == ["c1", "c3", "c4", "c5", "c6"]
+    nobody = IncidentTracker(AlertRules(open_windows=1)).update(score(0, 4, contributions={}, evidence={}))
+    assert nobody is not None
+    assert nobody.summary == "m behaves strangely: no single channel."
+
+
+def test_an_id_follows_from_machine_and_time_alone() -> None:
+    assert alert_id("a", 1e9) == alert_id("a", 1e9) != alert_id("b", 1e9)
+
+
+values = st.lists(st.none() | st.floats(0, 9), max_size=40)
+rules = st.builds(
+    lambda n, extra, close, cooldown: AlertRules(n, n + extra, close, 0.8, cooldown),
+    st.integers(1, 4), st.integers(0, 4), st.integers(1, 4), st.sampled_from([0.0, 60.0]),
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(values, rules, st.integers(0, 40))
+def test_a_restart_at_any_point_changes_nothing(series: list[float | None], rule: AlertRules, cut: int) -> None:
+    scores = [score(number, value) for number, value in enumerate(series)]
+    tracker = IncidentTracker(rule)
+    before = [tracker.update(entry) for entry in scores[:cut]]
+    resumed = IncidentTracker(rule)
+    resumed.restore(packing.unpack(packing.pack(tracker.snapshot())))
+    assert [*before, *(resumed.update(entry) for entry in scores[cut:])] == told(series, rule)
+
+
+@settings(deadline=None)
+@given(values, rules)
+def test_alerts_open_and_close_in_turn(series: list[float | None], rule: AlertRules) -> None:
+    known: dict[str, Alert] = {}
+    standing: str | None = None
+    for alert in filter(None, told(series, rule)):
+        assert standing in {None, alert.id}  # never two at a time
+        standing = None if alert.state == "closed" else alert.id
+        assert (alert.closed_at is None) == (alert.state != "closed")
+        assert alert.since < alert.opened_at <= alert.updated_at
+        assert alert.peak_score >= max(THRESHOLD, known[alert.id].peak_score if alert.id in known else 0)
+        known[alert.id] = alert
+
+
+@pytest.mark.parametrize("rule", [RULES, AlertRules(cooldown_secs=0.0)])
+def test_no_alert_without_alarms(rule: AlertRules) -> None:
+    assert told([THRESHOLD - 0.01] * 50, rule) == [None] * 50

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from appliance.detect import DetectorOptions
+from appliance.incidents import AlertRules
+from appliance.machine import BLOCK_CELLS, Judged, Machine, signals
+from appliance.records import Block, Sample, Signal, Window
+from tests.small_plant import BEGIN, GRID, WARMUP_WINDOWS
+
+
+class Life:
+    """A machine with its history in memory; every reading is given as a row of channels."""
+
+    def __init__(self, **changes: Any) -> None:
+        options: dict[str, Any] = {
+            "name": "m", "source": "s", "grid": GRID, "warmup_windows": WARMUP_WINDOWS, "min_coverage": 0.5,
+            "false_alarms_per_week": 1.0, "alerts": AlertRules(), "detector": DetectorOptions(), "seed": 1,
+        }  # fmt: skip
+        self.machine = Machine(**options | changes)
+        self.blocks: list[Block] = []
+        self.judged: list[Judged] = []
+
+    def give(self, cell: int, **values: float) -> None:
+        for closed in self.machine.grid.place(Sample("m", BEGIN + cell, values)).closed:
+            judged = self.machine.take(closed, lambda _: self.blocks)
+            self.blocks += judged.blocks
+            self.judged.append(judged)
+
+    def give_normal(self, cells: range, *, extra: tuple[str, ...] = ()) -> None:
+        for cell in cells:
+            noise = np.random.default_rng(cell).normal(size=2 + len(extra))
+            values = dict(zip(("a", "b", *extra), noise.tolist(), strict=True))
+            self.give(cell, **values)
+
+    @property
+    def models(self) -> list[int]:
+        return [judged.model.version for judged in self.judged if judged.model is not None]
+
+
+def test_only_windows_with_enough_data_count_as_learned() -> None:
+    life = Life(grid=replace(GRID, hold_secs=0.0))
+    life.give_normal(range(0, 400, 8))
+    assert {judged.score.blank for judged in life.judged} == {"no_data"}
+    assert life.machine.status(BEGIN)["learned_hours"] == 0.0
+    life.give_normal(range(400, 700))
+    assert life.judged[-1].score.blank == "learning"
+    assert life.machine.status(BEGIN)["learned_hours"] > 0.0
+
+
+def test_channels_that_come_too_late_delay_the_fit_instead_of_ending_the_service() -> None:
+    life = Life(warmup_windows=100)
+    many = tuple(f"late{n}" for n in range(8))
+    life.give_normal(range(790))
+    life.give_normal(range(790, 830), extra=many)
+    assert life.models == []
+    assert life.machine.status(BEGIN)["trust"] == "learning"
+    life.give_normal(range(830, 1800), extra=many)
+    assert life.models == [1]
+    assert life.judged[-1].score.score is not None
+
+
+def test_a_channel_that_comes_after_the_fit_is_reported_and_not_judged() -> None:
+    life = Life(warmup_windows=100)
+    life.give_normal(range(840))
+    assert life.models == [1]
+    for cell in range(840, 880):
+        noise = np.random.default_rng(cell).normal(size=2)
+        life.give(cell, a=noise[0], b=noise[1], c=1e9)
+    last = life.judged[-1].score
+    assert last.score is not None
+    assert not last.alarm
+    assert set(last.contributions) == {"a", "b"}
+    assert set(last.signals) == {"a", "b", "c"}
+    assert life.machine.status(BEGIN)["new_channels"] == ["c"]
+
+
+def test_a_channel_that_vanishes_is_reported() -> None:
+    life = Life()
+    life.give_normal(range(30))
+    for cell in range(30, 80):
+        life.give(cell, a=1.0)
+    assert life.machine.status(BEGIN)["silent_channels"] == ["b"]
+
+
+def test_history_comes_in_blocks_that_join_into_what_was_received() -> None:
+    life = Life()
+    life.give_normal(range(2 * BLOCK_CELLS + 100))
+    first, second = life.blocks
+    assert (first.start, second.start) == (BEGIN, BEGIN + BLOCK_CELLS)
+    assert first.values.shape == (2, BLOCK_CELLS)
+    expected = [np.random.default_rng(cell).normal(size=2)[0] for cell in range(BLOCK_CELLS)]
+    np.testing.assert_array_equal(first.values[0], np.array(expected, dtype=np.float32))
+
+
+@pytest.mark.parametrize("period", [0.1, 1.0])
+def test_a_block_ends_where_time_jumps(period: float) -> None:
+    """By as little as one hop, which at 10 Hz is less than a second."""
+    life = Life(grid=replace(GRID, period_secs=period, hold_secs=0.0))
+    for cell in [*range(40), *range(62, 120)]:
+        for closed in life.machine.grid.place(Sample("m", BEGIN + cell * period, {"a": float(cell)})).closed:
+            life.blocks += life.machine.take(closed, lambda _: life.blocks).blocks
+    (block,) = life.blocks
+    assert block.values.shape[1] == 40
+    np.testing.assert_array_equal(block.values[0], np.arange(40, dtype=np.float32))
+
+
+def test_a_snapshot_of_another_grid_or_without_its_model_is_not_taken() -> None:
+    life = Life(warmup_windows=100)
+    life.give_normal(range(840))
+    state = life.machine.snapshot()
+    (model,) = [judged.model for judged in life.judged if judged.model is not None]
+    assert not Life(grid=replace(GRID, hop=4)).machine.restore(state, model)
+    assert not Life().machine.restore(state, None)
+    assert not Life().machine.restore(state, model._replace(version=2))
+    assert Life().machine.restore(state, model)
+
+
+def test_signals_hold_only_channels_with_data() -> None:
+    values = np.array([[1.0, np.nan, 4.0], [np.nan] * 3])
+    window = Window("m", ("a", "b"), 0.0, 3.0, values)
+    assert signals(window) == {"a": Signal(2.5, 1.0, 4.0)}
