@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 from appliance.config import Settings, SourceSettings
@@ -163,13 +164,13 @@ def outlets(settings: Settings, logs: Logs, publish: Publish) -> Outlets:
         )
     notifiers = [
         Courier(
-            f"notify/{position}-{entry.type}",
+            f"notify/{entry.type}-{zlib.crc32(entry.model_dump_json().encode()):08x}",
             logs=logs,
             read=logs.alerts,
             parcels=lambda alert: [alert],
             sink=build_notifier(entry, publish),
             batch_records=20,
         )
-        for position, entry in enumerate(settings.notify, start=1)
+        for entry in settings.notify
     ]
     return Outlets(sink, scores, alerts, vitals, notifiers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from hashlib import blake2b
 
 from appliance.records import Message
 
@@ -17,7 +16,7 @@ class RecentMessages:
     Parameters
     ----------
     capacity
-        How many messages back a repeat is recognised. Ten bytes of memory each, and a hundred of Python's.
+        How many messages back a repeat is recognised; about 200 bytes of memory each.
 
     Examples
     --------
@@ -27,13 +26,15 @@ class RecentMessages:
     """
 
     def __init__(self, capacity: int) -> None:
-        self._order: deque[bytes] = deque()
-        self._known: set[bytes] = set()
+        self._order: deque[int] = deque()
+        self._known: set[int] = set()
         self._capacity = capacity
 
     def seen(self, message: Message) -> bool:
         """Remember a message; tell whether it was remembered already."""
-        digest = blake2b(message.topic + b"\0" + message.payload, digest_size=10).digest()
+        # 64 bits under a key drawn at each start (PEP 456): nobody can make two messages look alike, and what was
+        # remembered before a restart is read from the journal again.
+        digest = hash((message.topic, message.payload))
         if digest in self._known:
             return True
         self._known.add(digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -210,13 +211,16 @@ class Machine:
         }
 
     def restore(self, state: dict[str, Any], model: Model | None) -> bool:
-        """Take up a snapshot; False, and nothing taken, where the grid was changed or the model is missing."""
-        fitted = state["detector"] is not None
-        if state["spec"] != asdict(self._spec) or (fitted and (model is None or model.version != state["version"])):
+        """Take up a snapshot; False, and nothing taken, where the grid was changed.
+
+        A model that is missing or of another version is fitted anew from the stored history, at the next window.
+        """
+        if state["spec"] != asdict(self._spec):
             return False
-        if fitted and model is not None:
-            self._known = tuple(model.state["channels"])
-            self._detector = Detector.restore(model.state["detector"], state["detector"])
+        if state["detector"] is not None and model is not None and model.version == state["version"]:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                self._detector = Detector.restore(model.state["detector"], state["detector"])
+                self._known = tuple(model.state["channels"])
         self.grid.restore(state["grid"])
         self.incidents.restore(state["incidents"])
         self._warm = state["warm"]

@@ -191,19 +191,28 @@ class Pipeline:
         self._changed.clear()
         return states
 
-    def restore(self, states: dict[str, dict[str, Any]], models: dict[str, Model]) -> list[str]:
-        """Go on from stored state; return the machines that must learn anew because their source was changed."""
-        anew = []
+    def restore(self, states: dict[str, dict[str, Any]], models: dict[str, Model]) -> dict[str, str]:
+        """Go on from stored state; return the machines whose state cannot be used, each with the reason."""
+        dropped = {}
         for key, state in states.items():
             kind, _, name = key.partition("/")
             source = self._sources.get(state["source"] if kind == "machine" else name)
-            if source is None:
-                continue
             if kind == "codec":
-                source.codec.restore(state)
+                if source is not None:
+                    source.codec.restore(state)
+                continue
+            if source is None:
+                dropped[name] = f"no source is called {state['source']} any more; it is forgotten"
                 continue
             machine = self._meet(source, name)
-            if machine is not None and not machine.restore(state, models.get(name)):
+            if machine is None:
+                dropped[name] = "there are more machines than detection.max_machines; it is forgotten"
+                continue
+            try:
+                kept = machine.restore(state, models.get(name))
+            except (KeyError, TypeError, ValueError) as error:  # written by another version
+                kept, dropped[name] = False, f"its stored state cannot be read ({error!r}); it learns anew"
+            if not kept:
                 del self.machines[name]
-                anew.append(name)
-        return anew
+                dropped.setdefault(name, f"the grid of source {state['source']} was changed; it learns anew")
+        return dropped

@@ -104,7 +104,8 @@ class Window:
     values: Floats
     """[channel, time] in the machine's own units."""
     incomplete: str | None = None
-    """Why data is known to be missing (``offline``, ``sequence_gap``), where the source told."""
+    """Why data is known to be missing: the source told (``offline``, ``sequence_gap``), or the window borders on a
+    silence longer than itself (``outage``)."""
 
 
 @dataclass(frozen=True, slots=True)

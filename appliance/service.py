@@ -88,9 +88,11 @@ class Service:
         """Run until a signal or a failure; return the exit status."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._stopping.set())
-        anew = self._worker.restore(assembly.limits(self._settings).remembered_messages)
-        for name in anew:
-            log.warning("%s: its source's grid was changed; it learns anew", name)
+        dropped = self._worker.restore(assembly.limits(self._settings).remembered_messages)
+        for name, reason in dropped.items():
+            log.warning("%s: %s", name, reason)
+        for notifier in self._outlets.notifiers:
+            self._logs.join_alerts(notifier.name)
         for courier in self._outlets.couriers:
             self._start(courier.name, courier.run)
         self._start("worker", self._worker.run)
@@ -174,6 +176,7 @@ class Service:
         health = self._subscriber.health()
         return {
             "pid": os.getpid(),
+            "data_dir": str(self._settings.storage.data_dir.absolute()),
             "started_at": self._started_at,
             "updated_at": time.time(),
             "broker": {

@@ -64,15 +64,15 @@ class Worker:
         self.beat = time.monotonic()
         """When the loop last came round."""
 
-    def restore(self, remembered: int) -> list[str]:
-        """Load the last checkpoint and catch up with the cursor; return the machines that must learn anew."""
+    def restore(self, remembered: int) -> dict[str, str]:
+        """Load the last checkpoint and catch up with the cursor; return machines that could not be kept, and why."""
         self.stored = self._results.position(WORKER)
         self.position = self.checkpointed = self._results.position(CHECKPOINT)
-        anew = self._pipeline.restore(*self._results.load())
+        dropped = self._pipeline.restore(*self._results.load())
         self._pipeline.remember(self._journal.tail(self.position, messages=remembered))
         while self.position < self.stored and self._step():
             pass
-        return anew
+        return dropped
 
     def run(self) -> None:
         """Work until :meth:`stop`, then store everything and a last checkpoint."""

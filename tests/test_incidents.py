@@ -94,6 +94,11 @@ def test_soon_after_closing_the_same_alert_opens_again() -> None:
     assert (again.closed_at, again.peak_score, again.opened_at) == (None, 5, HOP + LENGTH)
 
 
+def test_alarms_of_a_closed_alert_do_not_help_to_open_the_next() -> None:
+    rules = AlertRules(open_windows=2, of_windows=6, close_windows=1)
+    assert states([4, 4, 0, 4, 4], rules) == [".", "open", "closed", ".", "open"]
+
+
 def test_the_peak_of_an_alert_that_opens_again_is_not_lowered() -> None:
     again = told([6, 6, 0, 0, 0, 4, 4])[-1]
     assert again is not None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from appliance.ingest.codecs.sparkplug_schema import Payload
 from appliance.pipeline import Pipeline, Rules
-from appliance.records import Message, Outcome
+from appliance.records import Message, Model, Outcome
 from appliance.store import packing
 from tests.small_plant import BEGIN, GRID, LEARNED, Plant, readings, source
 
@@ -103,7 +103,7 @@ def test_a_restart_from_a_checkpoint_equals_an_undisturbed_run() -> None:
     states = packing.unpack(packing.pack(stopped.pipeline.checkpoint()))
     resumed = Plant()
     resumed.blocks = stopped.blocks
-    assert resumed.pipeline.restore(states, {}) == []
+    assert resumed.pipeline.restore(states, {}) == {}
     resumed.pipeline.remember(first)
     expected, found = undisturbed.send(rest), resumed.send(rest)
     assert [asdict(score) for score in found.scores] == [asdict(score) for score in expected.scores]
@@ -116,7 +116,7 @@ def test_a_restart_with_a_fitted_model_scores_the_same(
 ) -> None:
     states, plant, (first,) = learned
     resumed = Plant()
-    assert resumed.pipeline.restore(states, first.models) == []
+    assert resumed.pipeline.restore(states, first.models) == {}
     expected, found = Outcome(), Outcome()
     rest = readings(range(LEARNED, LEARNED + 64))
     copy.deepcopy(plant.pipeline).process(rest, expected)
@@ -130,8 +130,8 @@ def test_a_change_of_the_grid_is_reported_and_the_machine_learns_from_the_new_gr
     states, plant, (first,) = learned
     changed = Plant(source(grid=replace(GRID, hop=4)))
     changed.blocks = copy.deepcopy(plant.blocks)
-    assert changed.pipeline.restore(states, first.models) == ["m"]
-    assert Plant().pipeline.restore(states, {}) == ["m"]  # neither is a model made up where it is missing
+    dropped = changed.pipeline.restore(states, first.models)
+    assert dropped == {"m": "the grid of source plant was changed; it learns anew"}
     began = LEARNED + 100
     outcome = changed.send(readings(range(began, began + 4 * 120 + 40)))
     assert outcome.scores[0].blank == "learning"
@@ -140,11 +140,36 @@ def test_a_change_of_the_grid_is_reported_and_the_machine_learns_from_the_new_gr
     assert packing.pack(outcome.models["m"].state) == packing.pack(expected.models["m"].state)
 
 
-def test_a_source_that_is_no_longer_configured_is_passed_over() -> None:
+def test_a_model_that_cannot_be_used_is_fitted_anew_from_the_stored_history(
+    learned: tuple[dict[str, Any], Plant, list[Outcome]],
+) -> None:
+    states, plant, (first,) = learned
+    foreign = {"m": Model(first.models["m"].version, {"channels": ["a"], "detector": {"format": -1}})}
+    for models in ({}, foreign):
+        resumed = Plant()
+        resumed.blocks = copy.deepcopy(plant.blocks)
+        assert resumed.pipeline.restore(states, models) == {}
+        outcome = resumed.send(readings(range(LEARNED, LEARNED + 64)))
+        assert outcome.models["m"].version == first.models["m"].version + 1
+        assert outcome.scores[-1].score is not None
+
+
+def test_a_state_of_another_version_is_reported_and_learned_anew(
+    learned: tuple[dict[str, Any], Plant, list[Outcome]],
+) -> None:
+    states, _, (first,) = learned
+    older = {"machine/m": {name: value for name, value in states["machine/m"].items() if name != "grid"}}
+    resumed = Plant()
+    assert "cannot be read" in resumed.pipeline.restore(older, first.models)["m"]
+    assert resumed.send(readings(range(LEARNED, LEARNED + 64))).scores[0].blank == "learning"
+
+
+def test_a_machine_whose_source_is_no_longer_configured_is_reported() -> None:
     plant = Plant()
     plant.send(readings(range(20)))
     other = Plant(source("other", "other/{machine}"))
-    assert other.pipeline.restore(plant.pipeline.checkpoint(), {}) == []
+    dropped = other.pipeline.restore(plant.pipeline.checkpoint(), {})
+    assert dropped == {"m": "no source is called plant any more; it is forgotten"}
     assert not other.pipeline.machines
 
 

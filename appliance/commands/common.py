@@ -42,14 +42,14 @@ def clock(time: float | None) -> str:
 
 
 def short_clock(time: float | None) -> str:
-    """Write a time for a narrow column: without the year.
+    """Write a time for a narrow column: without year and seconds.
 
     Examples
     --------
     >>> short_clock(0.0), short_clock(None)
-    ('01-01 00:00:00', '—')
+    ('01-01 00:00', '—')
     """
-    return clock(time).partition("-")[2] or "—"
+    return clock(time)[5:16] or "—"
 
 
 def duration(secs: float) -> str:
@@ -67,7 +67,7 @@ def duration(secs: float) -> str:
 
 def list_table() -> Table:
     """Make a table for a list: no frame, so that it also fits and can be copied on 80 columns."""
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
 def plain(text: object) -> str:

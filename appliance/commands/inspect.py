@@ -28,7 +28,7 @@ from appliance.store.database import Database
 
 STALE_SECS = 15.0
 """A status older than this was left by a process that no longer runs."""
-NAME_CELLS = 24
+NAME_CELLS = 20
 """Widest column of names: two others and a sentence still fit beside it on 80 columns."""
 SHOWN_PAYLOAD = 80
 
@@ -139,7 +139,8 @@ def _service(settings: Settings) -> dict[str, Any] | None:
             found: dict[str, Any] = json.loads((folder / "status.json").read_text(encoding="utf-8"))
         except (OSError, json.JSONDecodeError):
             continue
-        if time.time() - found["updated_at"] < STALE_SECS:
+        ours = found["data_dir"] == str(settings.storage.data_dir.absolute())
+        if ours and time.time() - found["updated_at"] < STALE_SECS:
             return found
     return None
 
@@ -184,11 +185,11 @@ def _notes(machine: dict[str, Any]) -> str:
     if machine["silent_channels"]:
         notes.append(f"silent: {', '.join(machine['silent_channels'][:3])}")
     if machine["new_channels"]:
-        notes.append(f"not learned yet: {', '.join(machine['new_channels'][:3])}")
+        notes.append(f"new: {', '.join(machine['new_channels'][:3])}")
     if machine["extrapolated"]:
-        notes.append("threshold extrapolated")
+        notes.append("extrapolated")
     return "; ".join(notes)
 
 
 def _number(value: float | None) -> str:
-    return "—" if value is None else f"{value:.2f}"
+    return "—" if value is None else f"{value:.1f}"

@@ -177,7 +177,8 @@ class Subscriber:
         self._stopping = threading.Event()
         self._abandoned = threading.Event()
         self._lock = threading.Lock()  # between acknowledging and the change of connection
-        self._client: mqtt.Client | None = None
+        self._client: BufferedClient | None = None
+        self._bell: Doorbell | None = None
         self._epoch = 0
         self._live = False  # between CONNACK and disconnect
         self._asked: dict[int, str] = {}  # packet id → filter, until the broker answers
@@ -236,10 +237,12 @@ class Subscriber:
         with self._lock:
             if not self._live or self._client is None:
                 return
-            ack, epoch = self._client.ack, self._epoch
-            for arrival in arrivals:
-                if arrival.epoch == epoch and arrival.qos == 1:
-                    ack(arrival.packet_id, 1)
+            epoch = self._epoch
+            self._client.acknowledge(
+                arrival.packet_id for arrival in arrivals if arrival.epoch == epoch and arrival.qos == 1
+            )
+            if self._bell is not None:
+                self._bell.ring()
 
     def resume(self) -> None:
         """Ask again for what was refused to us, and connect anew if messages were turned away and there is room now."""
@@ -289,7 +292,7 @@ class Subscriber:
             finally:
                 with self._lock:
                     self._live = False
-                    self._client = None
+                    self._client = self._bell = None
             failures = 0 if self._served else min(failures + 1, DOUBLINGS)
             # Full jitter, so that forty gateways do not return to a restarted broker in the same second.
             self._stopping.wait(random.uniform(0, min(0.5 * 2**failures, LONGEST_PAUSE_SECS)))
@@ -301,13 +304,13 @@ class Subscriber:
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
-        client.on_message = self._on_message
+        client.deliver = self._on_message
         with Doorbell() as bell:
             # With a write registrar paho leaves all writing to our loop, whichever thread has something to send.
             client.on_socket_register_write = lambda *_: bell.ring()
             connect(client, self._options)
             with self._lock:
-                self._client = client
+                self._client, self._bell = client, bell
                 self._epoch += 1
                 self._overflowed = False
             while not self._abandoned.is_set() and self._exchange(client, bell):
@@ -393,12 +396,9 @@ class Subscriber:
             self._may_say_online = False
             log.error("MQTT: we may not publish to %s: %s; check the access list", self._options.will_topic, code)
 
-    def _on_message(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
+    def _on_message(self, topic: bytes, payload: bytes, retained: bool, qos: int, packet_id: int) -> None:
         self._last_packet = time.monotonic()
-        # `.topic` raises on invalid UTF-8, and an exception here ends paho's loop: take the bytes as they came.
-        arrived = Message(message._topic, bytes(message.payload), time.time(), message.retain)
-        arrival = Arrival(arrived, message.qos, message.mid, self._epoch)
-        # After one was turned away, so is all that follows: it comes again on the next connection, in its old order.
-        if (self._overflowed and message.qos > 0) or not self._deliver(arrival):
+        message = Message(topic, payload, time.time(), retained)
+        if not self._deliver(Arrival(message, qos, packet_id, self._epoch)):
             self._refused += 1
-            self._overflowed = self._overflowed or message.qos > 0
+            self._overflowed = True

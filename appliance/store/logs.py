@@ -74,6 +74,11 @@ class Logs:
         """Read a cursor."""
         return self._database.cursor(name)
 
+    def join_alerts(self, name: str) -> None:
+        """Put a cursor that does not exist yet at the end of the alert log: a new receiver is not told old stories."""
+        with self._database.transaction() as connection:
+            connection.execute("INSERT OR IGNORE INTO cursors SELECT ?, coalesce(max(id), 0) FROM alert_log", (name,))
+
     def advance(self, name: str, position: int) -> None:
         """Move a cursor: what lies at or before it has been delivered or given up for good."""
         with self._database.transaction() as connection:

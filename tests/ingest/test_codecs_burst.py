@@ -96,7 +96,7 @@ def test_json_names_its_channel_or_the_topic_does() -> None:
 @pytest.mark.parametrize(("byte_order", "sign"), [("little", "<"), ("big", ">")])
 def test_packed_samples(name: str, code: str, byte_order: str, sign: str) -> None:
     counts = [round(1000 * value) for value in sine(200)[:512]]
-    options = {"format": name, "byte_order": byte_order, "rate_hz": RATE_HZ, "scale": 0.001}
+    options: dict[str, Any] = {"format": name, "byte_order": byte_order, "rate_hz": RATE_HZ, "scale": 0.001}
     bare = decode(struct.pack(f"{sign}512{code}", *counts), **options)
     timed = decode(struct.pack(f"{sign}q512{code}", int(T * 1000), *counts), header="ms", **options)
     expected = burst_features(np.array(counts) * 0.001, RATE_HZ, OCTAVES_HZ)

@@ -7,7 +7,8 @@ import pytest
 
 from appliance.errors import DecodeError
 from appliance.ingest.codecs import build_codec
-from appliance.ingest.codecs.sparkplug import REBIRTH_RETRY_SECS, Payload
+from appliance.ingest.codecs.sparkplug import REBIRTH_RETRY_SECS
+from appliance.ingest.codecs.sparkplug_schema import Payload
 from appliance.ingest.topics import Route, Router, TopicPattern
 from appliance.records import Decoded, Sample, TopicMatch
 
@@ -27,7 +28,7 @@ def payload(seq: int | None, *metrics: dict[str, Any], timestamp: int | None = 1
         message.seq = seq
     for metric in metrics:
         message.metrics.add(**{**metric, "name": metric.get("name", "").encode()})
-    return message.SerializeToString()
+    return bytes(message.SerializeToString())
 
 
 def bd_seq(value: int) -> dict[str, Any]:
