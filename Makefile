@@ -13,7 +13,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 # Two package managers at once would wait for each other's lock.
 .NOTPARALLEL:
-.PHONY: help setup packages demo test check clean
+.PHONY: help setup packages demo test faults check clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -27,6 +27,9 @@ demo: $(VENV)/.for-running ## Run the appliance on simulated machines; of the se
 test: check ## Everything that must pass: the checks, then the tests
 	@echo "== tests"
 	@$(BIN)/pytest
+
+faults: setup ## The long fault suite: hundreds of kills and flaps, some minutes
+	@$(BIN)/pytest tests/faults -m slow
 
 check: setup ## Format, lint, types and layering, without the tests
 	@echo "== format"

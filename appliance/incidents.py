@@ -35,15 +35,39 @@ class AlertRules:
     """A new strange stretch this soon after closing is the same incident, opened again."""
 
 
-def describe(score: Score, channels: Mapping[str, float]) -> str:
+IN_WORDS = {
+    "extreme": "single readings are extreme",
+    "level": "the level is unusual",
+    "spread": "it fluctuates unusually",
+    "pca_residual": "the channels no longer move together",
+    "hotelling": "the channels combine unusually",
+    "feature_pca": "levels and swings no longer go together",
+    "neighbours": "nothing like it was learned",
+    "autoregressive": "it moves unusually from moment to moment",
+    "spectrum": "its rhythm is unusual",
+    "half_space": "it lies outside what was learned",
+}
+"""What an evidence detector means when it speaks; one without words here speaks by its name."""
+
+Usual = Mapping[str, tuple[float, float]]
+"""Channel → the range its readings usually have."""
+
+
+def describe(score: Score, channels: Mapping[str, float], usual: Usual) -> str:
     """Say in one sentence what is strange, worst channel first."""
     named = [name for name, share in channels.items() if share >= MEANT_SHARE] or list(channels)[:1]
-    signals = score.signals
-    said = [f"{name} at {signals[name].mean:.4g}" if name in signals else name for name in named]
+    what = ", ".join(_reading(name, score, usual) for name in named) or "no single channel"
     spoke = sorted(score.evidence, key=lambda name: -score.evidence[name])[:2]
-    what = ", ".join(said) or "no single channel"
-    evidence = f"; strangest by {' and '.join(spoke)}" if spoke else ""
-    return f"{score.machine} behaves strangely: {what}{evidence}."
+    why = ", ".join(IN_WORDS.get(name, name) for name in spoke)
+    return f"{score.machine}: {what}{'; ' + why if why else ''}."
+
+
+def _reading(name: str, score: Score, usual: Usual) -> str:
+    if name not in score.signals:
+        return f"{name} silent"
+    low, high = usual.get(name, (None, None))
+    expected = "" if low is None or high is None else f" (usually {low:.4g} to {high:.4g})"
+    return f"{name} at {score.signals[name].mean:.4g}{expected}"
 
 
 def alert_id(machine: str, since: float) -> str:
@@ -62,6 +86,8 @@ class IncidentTracker:
 
     def __init__(self, rules: AlertRules) -> None:
         self.rules = rules
+        self.usual: Usual = {}
+        """What the machine's channels usually read, once it is learned."""
         self.current: Alert | None = None
         """The incident that is open, or was closed less than a cooldown ago."""
         self._recent: deque[tuple[bool, float]] = deque(maxlen=rules.of_windows)  # (alarm, window start)
@@ -95,7 +121,7 @@ class IncidentTracker:
         before = self.current
         if before is not None and score.end - before.updated_at <= self.rules.cooldown_secs:
             again = replace(before, state="open", closed_at=None, updated_at=score.end)
-            self.current = _at_peak(again, score, score.score) if score.score > before.peak_score else again
+            self.current = self._at_peak(again, score, score.score) if score.score > before.peak_score else again
         else:
             channels = _worst(score.contributions)
             self.current = Alert(
@@ -110,7 +136,7 @@ class IncidentTracker:
                 threshold=score.threshold,
                 channels=channels,
                 evidence=score.evidence,
-                summary=describe(score, channels),
+                summary=describe(score, channels, self.usual),
             )
         self._told_peak = self.current.peak_score
         return self.current
@@ -126,11 +152,23 @@ class IncidentTracker:
             return self.current
         if value <= self.current.peak_score:
             return None
-        self.current = _at_peak(self.current, score, value)
+        self.current = self._at_peak(self.current, score, value)
         if value < self._told_peak + TELL_AGAIN:
             return None
         self._told_peak = value
         return self.current
+
+    def _at_peak(self, alert: Alert, score: Score, value: float) -> Alert:
+        """Describe an alert by its strangest window so far."""
+        channels = _worst(score.contributions)
+        return replace(
+            alert,
+            updated_at=score.end,
+            peak_score=value,
+            channels=channels,
+            evidence=score.evidence,
+            summary=describe(score, channels, self.usual),
+        )
 
     def snapshot(self) -> dict[str, Any]:
         """State for a restart."""
@@ -147,19 +185,6 @@ class IncidentTracker:
         self._recent.extend((alarm, start) for alarm, start in state["recent"])
         self._quiet = state["quiet"]
         self._told_peak = state["told_peak"]
-
-
-def _at_peak(alert: Alert, score: Score, value: float) -> Alert:
-    """Describe an alert by its strangest window so far."""
-    channels = _worst(score.contributions)
-    return replace(
-        alert,
-        updated_at=score.end,
-        peak_score=value,
-        channels=channels,
-        evidence=score.evidence,
-        summary=describe(score, channels),
-    )
 
 
 def _worst(contributions: Mapping[str, float]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from appliance.detect.detector import Detector, DetectorOptions
 from appliance.incidents import AlertRules, IncidentTracker
-from appliance.records import Alert, Blank, Block, Model, Score, Signal, Window
+from appliance.records import Alert, Blank, Block, Floats, Model, Score, Signal, Window
 from appliance.windows import OUTAGE, Closed, Grid, GridSpec, fill_gaps
 
 BLOCK_CELLS = 256
@@ -170,9 +170,15 @@ class Machine:
         except ValueError:
             self._warm = 0
             return None
-        self._known = channels
+        usual = usual_range(series)
+        self._take_up(channels, usual)
         self._version += 1
-        return Model(self._version, {"channels": list(channels), "detector": self._detector.snapshot()[0]})
+        state = {"channels": list(channels), "usual": usual, "detector": self._detector.snapshot()[0]}
+        return Model(self._version, state)
+
+    def _take_up(self, channels: Sequence[str], usual: Floats) -> None:
+        self._known = tuple(channels)
+        self.incidents.usual = dict(zip(channels, map(tuple, usual.T.tolist()), strict=True))
 
     def status(self, at: float) -> dict[str, Any]:
         """Describe the machine to people and scripts; ``at`` is when its newest message arrived."""
@@ -220,7 +226,7 @@ class Machine:
         if state["detector"] is not None and model is not None and model.version == state["version"]:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 self._detector = Detector.restore(model.state["detector"], state["detector"])
-                self._known = tuple(model.state["channels"])
+                self._take_up(model.state["channels"], model.state["usual"])
         self.grid.restore(state["grid"])
         self.incidents.restore(state["incidents"])
         self._warm = state["warm"]
@@ -228,6 +234,14 @@ class Machine:
         self._version = state["version"]
         self._pending = [Block(self.name, start, tuple(names), values) for start, names, values in state["pending"]]
         return True
+
+
+def usual_range(series: Floats) -> Floats:
+    """Return the 1st and 99th percentile [2, channel] of each channel's readings in ``series`` [channel, time]."""
+    usual = np.full((2, len(series)), np.nan)
+    present = ~np.isnan(series).all(axis=1)
+    usual[:, present] = np.nanpercentile(series[present], [1, 99], axis=1)
+    return usual
 
 
 def signals(window: Window) -> dict[str, Signal]:

@@ -66,7 +66,7 @@ def test_it_says_when_what_and_how_strange() -> None:
     assert (alert.id, alert.since, alert.opened_at) == ("m-19700101T000008Z", 1 * HOP, 2 * HOP + LENGTH)
     assert (alert.peak_score, alert.threshold) == (5, THRESHOLD)
     assert list(alert.channels) == ["temp", "rpm", "load"]
-    assert alert.summary == "m behaves strangely: temp at 81.25, rpm; strangest by level and spread."
+    assert alert.summary == "m: temp at 81.25, rpm silent; the level is unusual, it fluctuates unusually."
 
 
 def test_it_closes_after_three_quiet_windows_in_a_row_below_the_hysteresis() -> None:
@@ -131,7 +131,7 @@ def test_at_most_five_channels_are_blamed_and_none_without_a_share() -> None:
     assert list(alert.channels) == ["c1", "c3", "c4", "c5", "c6"]
     nobody = IncidentTracker(AlertRules(open_windows=1)).update(score(0, 4, contributions={}, evidence={}))
     assert nobody is not None
-    assert nobody.summary == "m behaves strangely: no single channel."
+    assert nobody.summary == "m: no single channel."
 
 
 def test_an_id_follows_from_machine_and_time_alone() -> None:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,10 @@ def broker(folder: Path) -> Iterator[int]:
 
 
 @contextmanager
-def appliance(config: Path, settings: Settings, folder: Path) -> Iterator[None]:
+def appliance(config: Path, settings: Settings, folder: Path) -> Iterator[Callable[[], None]]:
     """Run the service until the end of the context; entered once it listens.
+
+    What is given raises StartError, with the end of the log, once the service has ended.
 
     Raises
     ------
@@ -82,7 +84,12 @@ def appliance(config: Path, settings: Settings, folder: Path) -> Iterator[None]:
             if child.poll() is not None or time.monotonic() > until:
                 raise StartError(f"the appliance did not start: {_tail(folder / 'appliance.log')}")
             time.sleep(0.1)
-        yield
+
+        def check() -> None:
+            if child.poll() is not None:
+                raise StartError(f"the appliance ended: {_tail(folder / 'appliance.log')}")
+
+        yield check
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import zstandard
 
+from appliance.errors import StoreError
 from appliance.records import Alert, Block, Model, Outcome, Quarantined, Score
 from appliance.store import packing
 from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
@@ -39,6 +40,13 @@ class Results:
         DiskFull, StoreError
             Nothing was stored; see :meth:`Database.transaction`.
         """
+        try:
+            self._commit(outcome, position, states)
+        except StoreError:
+            self._channel_sets.clear()  # its newest ids may have been rolled back
+            raise
+
+    def _commit(self, outcome: Outcome, position: int, states: Mapping[str, dict[str, Any]] | None) -> None:
         with self._database.transaction() as connection:
             self._store_scores(connection, outcome.scores)
             self._store_alerts(connection, outcome.alerts)

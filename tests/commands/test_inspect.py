@@ -56,7 +56,7 @@ def filled(config: Path, tmp_path: Path) -> Path:
     outcome = plant.send(readings(range(LEARNED + 40), machine="press") + readings(range(40), machine=NAME))
     message = Message(b"plant/[red]x", b"\x1b[2Jnonsense" * 40, BEGIN)
     outcome.quarantined.append(Quarantined(message, "not_json", "unexpected character: line 1 column 1 (char 0)", 1))
-    summary = "press behaves strangely: a at 8.123, b at 50.01; strangest by level and pca_residual."
+    summary = "press: a at 8.123 (usually 1 to 2), b at 50.01; the level is unusual."
     alert = Alert(
         "1", "press", "closed", BEGIN, BEGIN, BEGIN, BEGIN + 5400, 6.25, 4.9, {"a": 1.0}, {"level": 9.0}, summary
     )

@@ -1,0 +1,81 @@
+"""Killed at any moment, the appliance goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from tests.faults import plant
+from tests.faults.appliance import Appliance, wait_until
+from tests.faults.conftest import Install, Reference
+from tests.servers import InfluxDB, Mosquitto
+
+CHECKPOINTS = "worker.CHECKPOINT_MESSAGES=1500"
+"""Far more often than in service, so that a short run has kills on both sides of many checkpoints."""
+STEPS = ("before-journal", "after-journal", "after-ack", "in-commit", "after-commit", "after-post")
+
+
+def survive(appliance: Appliance, broker: Mosquitto, reference: Reference, kills: int, seed: int) -> int:
+    """Publish in as many parts as there are kills, each killed at a random moment; return how many struck at work."""
+    chance = random.Random(seed)
+    appliance.start(as_shipped=True)
+    wait_until(appliance.is_subscribed, "subscribed")
+    part = len(reference.messages) // (kills + 1)
+    at_work = 0
+    for number in range(kills):
+        plant.publish(broker.port, reference.messages[number * part : (number + 1) * part])
+        time.sleep(chance.uniform(0.0, 0.6))
+        at_work += appliance.account()["messages"]["processed"] < (number + 1) * part
+        if number % 11 == 10:  # an orderly stop leaves a checkpoint, so that later kills do not start from nothing
+            assert appliance.stop() == 0
+        else:
+            appliance.kill()
+        appliance.start(as_shipped=True)
+    plant.publish(broker.port, reference.messages[kills * part :])
+    return at_work
+
+
+def check(appliance: Appliance, influxdb: InfluxDB, reference: Reference) -> None:
+    """Drain, stop, and compare everything with the undisturbed run."""
+    appliance.drain(reference.messages)
+    assert appliance.stop() == 0
+    plant.assert_same(appliance.database_file, reference.database)
+    plant.assert_accounted(appliance.account(), plant.readings(reference.messages))
+    plant.assert_exported(influxdb, reference.database)
+
+
+def test_twenty_kills_at_random_moments_change_nothing(
+    install: Install, broker: Mosquitto, influxdb: InfluxDB, undisturbed: Reference
+) -> None:
+    appliance = install(broker.port, influxdb=influxdb)
+    at_work = survive(appliance, broker, undisturbed, kills=22, seed=3)
+    assert at_work >= 10, "kills must strike while messages wait, or nothing was tested"
+    check(appliance, influxdb, undisturbed)
+
+
+def test_a_kill_at_any_named_step_changes_nothing(
+    install: Install, broker: Mosquitto, influxdb: InfluxDB, undisturbed: Reference
+) -> None:
+    appliance = install(broker.port, influxdb=influxdb)
+    part = len(undisturbed.messages) // (len(STEPS) + 1)
+    appliance.start("--at", STEPS[0], "--set", CHECKPOINTS)
+    wait_until(appliance.is_subscribed, "subscribed")
+    for number, step in enumerate(STEPS):
+        plant.publish(broker.port, undisturbed.messages[number * part : (number + 1) * part])
+        assert appliance.wait() == -9, step
+        following = ["--at", STEPS[number + 1]] if number + 1 < len(STEPS) else []
+        appliance.start("--set", CHECKPOINTS, *following, ready=False)
+    plant.publish(broker.port, undisturbed.messages[len(STEPS) * part :])
+    check(appliance, influxdb, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_a_hundred_kills_at_random_moments_change_nothing(
+    install: Install, broker: Mosquitto, influxdb: InfluxDB, undisturbed: Reference, seed: int
+) -> None:
+    appliance = install(broker.port, influxdb=influxdb)
+    survive(appliance, broker, undisturbed, kills=22, seed=100 + seed)
+    check(appliance, influxdb, undisturbed)
