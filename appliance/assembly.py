@@ -9,8 +9,8 @@ from appliance.config import Settings, SourceSettings
 from appliance.courier import Courier
 from appliance.credentials import secret
 from appliance.incidents import AlertRules
+from appliance.ingest.broker import BrokerOptions, Tls
 from appliance.ingest.codecs import build_codec
-from appliance.ingest.mqtt import BrokerOptions, Tls
 from appliance.ingest.topics import Route, TopicPattern
 from appliance.machine import History
 from appliance.notify import Publish, build_notifier

@@ -70,7 +70,7 @@ class Service:
             capacity_bytes=INBOX_BYTES,
         )
         filters = [TopicPattern(source.topic).filter for source in settings.source]
-        self._subscriber = Subscriber(assembly.broker_options(settings), filters, self._inbox.put)
+        self._subscriber = Subscriber(assembly.broker_options(settings), filters, self._inbox.put, self._inbox.has_room)
         self._recorder = Recorder(
             self._inbox,
             journal,

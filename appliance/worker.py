@@ -118,6 +118,8 @@ class Worker:
     def _checkpoint_due(self) -> bool:
         if self.position == self.checkpointed:
             return False
+        if self._outcome.models:  # a fit takes seconds: not again after the next restart
+            return True
         age = time.monotonic() - self._checkpoint_at
         return self._since_checkpoint >= CHECKPOINT_MESSAGES or age > CHECKPOINT_SECS
 

@@ -2,27 +2,32 @@
 
 ::
 
-    raw window → normalise → evidence detectors ─┬────────────→ rank ─┬→ combine → calibrate → verdict
-                                             └→ precedents → rank ─┘
+    raw window → normalise → features → evidence detectors → ranks → mean → precedents → calibrate → verdict
 """
 
 from __future__ import annotations
 
+import math
+import operator
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from appliance.detect.calibrate import Calibrator, Threshold
-from appliance.detect.combine import Combiner
 from appliance.detect.evidence import EVIDENCE, EvidenceDetector
 from appliance.detect.normalise import Normaliser
 from appliance.detect.precedents import Precedents
 from appliance.detect.state import State
 from appliance.detect.tail import TailRank
-from appliance.detect.windows import Windows, cut
+from appliance.detect.windows import FeatureScale, Windows, cut
 from appliance.records import Floats, Verdict
 
+Indices = NDArray[np.intp]
+
+FORMAT = 2
+"""Of the saved state: raised whenever an older state would no longer be understood, or would score differently."""
 _FOLDS = 4
 """The warm-up is judged in quarters, each by what was fitted on the other three."""
 _PARTS = 40
@@ -30,6 +35,8 @@ _PARTS = 40
 _MIN_WINDOWS = 8 * _FOLDS
 _LEAST_COVERAGE = 0.5
 """A warm-up window with fewer of its cells read teaches nothing."""
+_USUAL_LOUDNESS = math.log(2.0)
+"""ln(1 + evidence) of an average normal window: a detector this quiet blames nobody."""
 _SURE, _DOUBTFUL = 1.0, 3.0
 """Scores up to which a window is learned from in full, and from which not at all."""
 
@@ -57,18 +64,20 @@ class Detector:
     def __init__(
         self,
         normaliser: Normaliser,
+        features: FeatureScale,
         detectors: dict[str, EvidenceDetector],
-        precedents: Precedents,
         ranks: TailRank,
-        combiner: Combiner,
+        precedents: Precedents,
         calibrator: Calibrator,
     ) -> None:
         self._normaliser = normaliser
+        self._features = features
         self._detectors = detectors
-        self._precedents = precedents
         self._ranks = ranks
-        self._combiner = combiner
+        self._precedents = precedents
         self._calibrator = calibrator
+        weights = [detector.weight for detector in detectors.values()]
+        self._weights = [weight / sum(weights) for weight in weights]
 
     @classmethod
     def fit(cls, series: Floats, *, length: int, hop: int, seed: int, options: DetectorOptions) -> Self:
@@ -101,16 +110,20 @@ class Detector:
         memory = options.memory * max(total, _MIN_WINDOWS)
         normaliser = Normaliser(series, rate=1.0 / memory)
         windows = normaliser.apply(raw)
+        features = FeatureScale(windows)
+        features.apply(windows)
+        part = np.arange(len(windows)) * _PARTS // len(windows) % _FOLDS
+        held_out = _held_out(options.evidence, windows, part, seed)
+        ranks = TailRank(held_out)
         detectors = _fitted(options.evidence, windows, seed)
-        precedents = Precedents(windows, _oddity(detectors, windows), seed)
-        held_out, forgiveness = _held_out(options.evidence, windows, seed)
-        ranks = TailRank(np.hstack((held_out, held_out - forgiveness)))
-        evidence = np.array([_evidence(ranks, *row) for row in zip(held_out, forgiveness, strict=True)])
-        combiner = Combiner(evidence, [detector.weight for detector in detectors.values()], memory)
-        strangeness = np.array([combiner.strangeness(row) for row in evidence])
+        weights = np.array([detector.weight for detector in detectors.values()])
+        evidence = np.array([ranks.evidence(row) for row in held_out.tolist()])
+        strangeness = np.log1p(evidence) @ (weights / weights.sum())
+        precedents = Precedents(windows.standard, strangeness)
+        new = _without_precedent(windows.standard, strangeness, part)
         block = max(8, 2 * -(-length // hop))
-        calibrator = Calibrator(strangeness[::per_hop], block, options.confirm, options.of)
-        return cls(normaliser, detectors, precedents, ranks, combiner, calibrator)
+        calibrator = Calibrator(new[::per_hop], block, options.confirm, options.of)
+        return cls(normaliser, features, detectors, ranks, precedents, calibrator)
 
     def score(self, window: Floats) -> Verdict:
         """Judge a window [channel, time] in raw units with NaN for missing cells.
@@ -120,20 +133,21 @@ class Detector:
         ValueError
             The window holds no reading at all: there is nothing to say of it.
         """
-        windows = self._normaliser.apply(window[None])
-        if windows.mask is not None and not windows.mask.any():
+        windows = self._windows(window)
+        if windows.mask is not None and not windows.present.any():
             raise ValueError("the window holds no reading: it cannot be scored")
         oddities = [detector.oddity(windows) for detector in self._detectors.values()]
-        oddity = np.array([oddity.values[0] for oddity in oddities])
-        evidence = _evidence(self._ranks, oddity, self._precedents.forgiveness(windows)[0])
-        strangeness = self._combiner.strangeness(evidence)
+        evidence = self._ranks.evidence([float(oddity.values[0]) for oddity in oddities])
+        loudness = [math.log1p(value) for value in evidence]
+        combined = sum(map(operator.mul, self._weights, loudness))
+        strangeness = self._precedents.forgive(windows.standard[0], combined)
         score, extrapolated = self._calibrator.score(strangeness)
         return Verdict(
             score=score,
             strangeness=strangeness,
             extrapolated=extrapolated,
-            evidence=dict(zip(self._detectors, evidence.tolist(), strict=True)),
-            contributions=_blame([oddity.by_channel for oddity in oddities], evidence, window.shape[0]),
+            evidence=dict(zip(self._detectors, evidence, strict=True)),
+            contributions=_blame([oddity.by_channel for oddity in oddities], loudness, window.shape[0]),
         )
 
     def learn(self, window: Floats, verdict: Verdict) -> None:
@@ -145,8 +159,7 @@ class Detector:
         doubt = min(1.0, max(0.0, (verdict.score - _SURE) / (_DOUBTFUL - _SURE)))
         self._calibrator.learn(verdict.strangeness)
         if doubt < 1.0:
-            self._combiner.learn(np.array(list(verdict.evidence.values())), doubt)
-            windows = self._normaliser.apply(window[None])
+            windows = self._windows(window)
             for detector in self._detectors.values():
                 detector.learn(windows)
             self._normaliser.learn(windows, doubt)
@@ -159,70 +172,79 @@ class Detector:
         """Return (model, live): what `fit` made, and the small rest that `learn` changes."""
         parts = {
             "normaliser": self._normaliser.snapshot(),
-            "precedents": self._precedents.snapshot(),
+            "features": self._features.snapshot(),
             "ranks": self._ranks.snapshot(),
-            "combiner": self._combiner.snapshot(),
+            "precedents": self._precedents.snapshot(),
             "calibrator": self._calibrator.snapshot(),
         } | {f"evidence.{name}": detector.snapshot() for name, detector in self._detectors.items()}
-        model = {name: fitted for name, (fitted, _) in parts.items()}
-        return model, {name: live for name, (_, live) in parts.items() if live}
+        model: State = {name: fitted for name, (fitted, _) in parts.items()}
+        return {"format": FORMAT} | model, {name: live for name, (_, live) in parts.items() if live}
 
     @classmethod
     def restore(cls, model: State, live: State) -> Self:
-        """Build the detector again; it then scores bit for bit as the one that was saved."""
+        """Build the detector again; it then scores bit for bit as the one that was saved.
+
+        Raises
+        ------
+        ValueError
+            Another version of this package saved it: the machine has to be fitted anew.
+        """
+        if model.get("format") != FORMAT:
+            msg = f"the saved detector has format {model.get('format')}, this version reads {FORMAT}: fit it anew"
+            raise ValueError(msg)
         names = [name.removeprefix("evidence.") for name in model if name.startswith("evidence.")]
         return cls(
             Normaliser.restore(model["normaliser"], live["normaliser"]),
+            FeatureScale.restore(model["features"], {}),
             {
                 name: EVIDENCE[name].restore(model[f"evidence.{name}"], live.get(f"evidence.{name}", {}))
                 for name in names
             },
-            Precedents.restore(model["precedents"], {}),
             TailRank.restore(model["ranks"], {}),
-            Combiner.restore(model["combiner"], live["combiner"]),
+            Precedents.restore(model["precedents"], {}),
             Calibrator.restore(model["calibrator"], live["calibrator"]),
         )
 
+    def _windows(self, window: Floats) -> Windows:
+        windows = self._normaliser.apply(window[None])
+        self._features.apply(windows)
+        return windows
+
 
 def _fitted(names: tuple[str, ...], windows: Windows, seed: int) -> dict[str, EvidenceDetector]:
-    detectors: dict[str, EvidenceDetector] = {}
-    for name in names:
-        detectors[name] = EVIDENCE[name]()
-        detectors[name].fit(windows, seed)
+    detectors = {name: EVIDENCE[name]() for name in names}
+    for detector in detectors.values():
+        detector.fit(windows, seed)
     return detectors
 
 
-def _oddity(detectors: dict[str, EvidenceDetector], windows: Windows) -> Floats:
-    """[n, detector]."""
-    return np.stack([detector.oddity(windows).values for detector in detectors.values()], axis=1)
-
-
-def _held_out(names: tuple[str, ...], windows: Windows, seed: int) -> tuple[Floats, Floats]:
-    """Oddity and forgiveness [n, detector] of each window by what was fitted without its part of the warm-up."""
-    oddity, forgiveness = np.empty((2, len(windows), len(names)))
-    part = np.arange(len(windows)) * _PARTS // len(windows) % _FOLDS
+def _held_out(names: tuple[str, ...], windows: Windows, part: Indices, seed: int) -> Floats:
+    """Oddity [n, detector] of each window by detectors fitted without its part of the warm-up."""
+    held_out = np.empty((len(windows), len(names)))
     for fold in range(_FOLDS):
-        held, rest = windows[np.flatnonzero(part == fold)], windows[np.flatnonzero(part != fold)]
-        detectors = _fitted(names, rest, seed)
-        oddity[part == fold] = _oddity(detectors, held)
-        forgiveness[part == fold] = Precedents(rest, _oddity(detectors, rest), seed).forgiveness(held)
-    return oddity, forgiveness
+        held = windows[np.flatnonzero(part == fold)]
+        detectors = _fitted(names, windows[np.flatnonzero(part != fold)], seed)
+        held_out[part == fold] = np.stack([detector.oddity(held).values for detector in detectors.values()], axis=1)
+    return held_out
 
 
-def _evidence(ranks: TailRank, oddity: Floats, forgiveness: Floats) -> Floats:
-    """[detector] the smaller of the ranks with and without precedents: these only ever speak for a window."""
-    both = ranks.evidence(np.concatenate((oddity, oddity - forgiveness)))
-    return np.minimum(both[: len(oddity)], both[len(oddity) :])
+def _without_precedent(standard: Floats, strangeness: Floats, part: Indices) -> Floats:
+    """Strangeness [n] of each window less what the other parts of the warm-up have shown."""
+    new = strangeness.copy()
+    for fold in range(_FOLDS):
+        precedents = Precedents(standard[part != fold], strangeness[part != fold])
+        for i in np.flatnonzero(part == fold):
+            new[i] = precedents.forgive(standard[i], float(strangeness[i]))
+    return new
 
 
-def _blame(by_channel: list[Floats | None], evidence: Floats, channels: int) -> Floats:
+def _blame(by_channel: list[Floats | None], loudness: list[float], channels: int) -> Floats:
     """[channel] shares: each detector's own, weighted by how much louder than usual it spoke."""
-    loudness = np.log1p(evidence)
     blame = np.zeros(channels)
-    for share, loud in zip(by_channel, (loudness - np.log(2.0)).tolist(), strict=True):
-        if share is not None and loud > 0:
+    for share, loud in zip(by_channel, loudness, strict=True):
+        if share is not None and loud > _USUAL_LOUDNESS:
             total = float(np.add.reduce(share[0]))
             if total > 0:
-                blame += share[0] * (loud / total)
+                blame += share[0] * ((loud - _USUAL_LOUDNESS) / total)
     total = float(np.add.reduce(blame))
     return blame / total if total > 0 else blame

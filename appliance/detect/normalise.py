@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -48,11 +49,12 @@ class Normaliser(Fitted):
 
     def apply(self, values: Floats) -> Windows:
         """Normalise raw windows [n, channel, time] with NaN for missing."""
-        scaled = (values - self.centre[:, None]) * (1.0 / (_KNEE * self.scale))[:, None]
+        scaled = np.subtract(values, self.centre[:, None], order="C")
+        scaled *= (1.0 / (_KNEE * self.scale))[:, None]
         np.arcsinh(scaled, out=scaled)
         scaled *= _KNEE
         mask = None
-        if np.isnan(np.add.reduce(scaled, axis=None)):
+        if not math.isfinite(np.add.reduce(scaled, axis=None)):
             mask = np.isfinite(scaled)
             scaled = hold(scaled, mask)
         np.minimum(scaled, _LIMIT, out=scaled)

@@ -1,27 +1,26 @@
-"""Windows stacked for the detectors, with the statistics that several of them share: normalise → here → evidence."""
+"""Windows stacked for the detectors, with the features that several of them share: normalise → here → evidence."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.detect.robust import robust_centre_and_scale
+from appliance.detect.state import Fitted
 from appliance.records import Floats
 
 Mask = NDArray[np.bool_]
 
 _LOG_FLOOR = 0.05
 """Added before a logarithm, in normal spreads: what lies far below the channel's own noise is all the same."""
+_STANDARD_LIMIT = 30.0
+"""No single feature counts for more than this many of its usual spreads."""
 
 
-@dataclass(frozen=True)
 class Windows:
-    """A batch of normalised windows of one machine.
-
-    Statistics are computed when first asked for and shared by all the detectors that look at the batch; nobody may
-    write into any of the arrays.
+    """A batch of normalised windows of one machine; nobody may write into any of the arrays.
 
     Parameters
     ----------
@@ -32,27 +31,33 @@ class Windows:
         [n, channel, time] where there was a reading; None where nothing is missing.
     """
 
-    values: Floats
-    mask: Mask | None = None
+    def __init__(self, values: Floats, mask: Mask | None = None) -> None:
+        self.values = values
+        self.mask = mask
+        self.mean = self.average(values)
+        """[n, channel]."""
+        if mask is None:
+            self.present = np.ones(self.mean.shape)
+            self.present_share = self.present / max(values.shape[1], 1)
+        else:
+            self.present = np.where(mask.any(axis=2), 1.0, 0.0)
+            self.present_share = self.present / np.maximum(self.present.sum(axis=1, keepdims=True), 1.0)
+        self.standard = np.empty(0)
+
+    present: Floats
+    """[n, channel] 1 where the channel has at least one reading in the window, else 0."""
+    present_share: Floats
+    """[n, channel] weights that average over the channels that are present."""
+    standard: Floats
+    """[n, kind of feature x channel] features in their usual spreads, 0 for a silent channel: see `FeatureScale`."""
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, which: slice | NDArray[np.intp]) -> Windows:
-        return Windows(self.values[which], None if self.mask is None else self.mask[which])
-
-    @cached_property
-    def present(self) -> Floats:
-        """[n, channel] 1 where the channel has at least one reading in the window, else 0."""
-        if self.mask is None:
-            return np.ones(self.values.shape[:2])
-        return np.where(self.mask.any(axis=2), 1.0, 0.0)
-
-    @cached_property
-    def present_share(self) -> Floats:
-        """[n, channel] weights that average over the channels that are present."""
-        share: Floats = self.present / np.maximum(self.present.sum(axis=1, keepdims=True), 1.0)
-        return share
+        chosen = Windows(self.values[which], None if self.mask is None else self.mask[which])
+        chosen.standard = self.standard[which]
+        return chosen
 
     def average(self, cells: Floats) -> Floats:
         """Average over time the cells [n, channel, time] that hold a reading: [n, channel]."""
@@ -63,53 +68,51 @@ class Windows:
             average = np.einsum("nct,nct->nc", cells, self.mask) / np.maximum(self.mask.sum(axis=2), 1)
         return average
 
-    @cached_property
-    def mean(self) -> Floats:
-        """[n, channel]."""
-        return self.average(self.values)
-
-    @cached_property
-    def centred(self) -> Floats:
-        """[n, channel, time] values minus their window's mean."""
-        return self.values - self.mean[:, :, None]
-
-    @cached_property
-    def log_spread(self) -> Floats:
-        """[n, channel] log of the standard deviation inside the window."""
-        return np.log(np.sqrt(self.average(np.square(self.centred))) + _LOG_FLOOR)
-
-    @cached_property
-    def log_roughness(self) -> Floats:
-        """[n, channel] log of the mean absolute step from cell to cell."""
-        steps = np.abs(self.values[:, :, 1:] - self.values[:, :, :-1])
-        roughness: Floats = np.log(np.add.reduce(steps, axis=2) / max(steps.shape[2], 1) + _LOG_FLOOR)
-        return roughness
-
-    @cached_property
-    def peak(self) -> Floats:
-        """[n, channel] largest distance from the normal level."""
-        peak: Floats = np.maximum.reduce(np.abs(self.values), axis=2)
-        return peak
-
-    @cached_property
-    def trend(self) -> Floats:
-        """[n, channel] mean of the second half minus mean of the first."""
-        half = self.values.shape[2] // 2
-        if half == 0:
-            return np.zeros(self.values.shape[:2])
-        first, second = self.values[:, :, :half], self.values[:, :, -half:]
-        trend: Floats = (np.add.reduce(second, axis=2) - np.add.reduce(first, axis=2)) / half
-        return trend
-
-    @cached_property
     def features(self) -> Floats:
-        """[n, kind of feature, channel]: mean, log spread, log roughness, trend."""
-        return np.stack((self.mean, self.log_spread, self.log_roughness, self.trend), axis=1)
+        """Return [n, kind of feature, channel]: mean, log spread, log roughness, trend.
 
-    @cached_property
-    def known_features(self) -> Floats:
-        """[n, kind of feature, channel] features, NaN for a channel without readings: to fit on."""
-        return np.where(self.present[:, None, :] > 0, self.features, np.nan)
+        Spread is the standard deviation inside the window, roughness the mean absolute step from cell to cell, and
+        trend the mean of the second half minus the mean of the first.
+        """
+        values = self.values
+        features = np.empty((len(values), 4, values.shape[1]))
+        features[:, 0] = self.mean
+        variance = self.average(np.square(values))
+        variance -= np.square(self.mean)
+        np.sqrt(np.maximum(variance, 0.0, out=variance), out=features[:, 1])
+        steps = values[:, :, 1:] - values[:, :, :-1]
+        np.abs(steps, out=steps)
+        np.divide(np.add.reduce(steps, axis=2), max(steps.shape[2], 1), out=features[:, 2])
+        logs = features[:, 1:3]
+        logs += _LOG_FLOOR
+        np.log(logs, out=logs)
+        half = max(values.shape[2] // 2, 1)
+        np.subtract(
+            np.add.reduce(values[:, :, -half:], axis=2), np.add.reduce(values[:, :, :half], axis=2), out=features[:, 3]
+        )
+        features[:, 3] /= half
+        return features
+
+
+class FeatureScale(Fitted):
+    """The usual centre and spread of every feature of a window, over the warm-up."""
+
+    FITTED: ClassVar[tuple[str, ...]] = ("centre", "per_spread")
+
+    def __init__(self, windows: Windows) -> None:
+        features = np.where(windows.present[:, None, :] > 0, windows.features(), np.nan)
+        self.centre, scale = robust_centre_and_scale(features)  # (kind of feature, channel)
+        self.per_spread = 1.0 / scale
+
+    def apply(self, windows: Windows) -> None:
+        """Give the windows their `standard` features."""
+        standard = windows.features()
+        standard -= self.centre
+        standard *= self.per_spread
+        np.minimum(np.maximum(standard, -_STANDARD_LIMIT, out=standard), _STANDARD_LIMIT, out=standard)
+        if windows.mask is not None:
+            standard *= windows.present[:, None, :]
+        windows.standard = standard.reshape(len(windows), -1)
 
 
 def cut(series: Floats, length: int, hop: int) -> Floats:

@@ -87,6 +87,34 @@ class BufferedSocket:
         self._socket.close()
 
 
+class Doorbell:
+    """Wakes a thread that waits in select(2)."""
+
+    def __init__(self) -> None:
+        self._outside, self._inside = socket.socketpair()
+        self._outside.setblocking(False)
+
+    def __enter__(self) -> Doorbell:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._outside.close()
+        self._inside.close()
+
+    def fileno(self) -> int:
+        """Descriptor that becomes readable when the bell has been rung."""
+        return self._inside.fileno()
+
+    def ring(self) -> None:
+        """Wake the thread; safe from any other."""
+        with contextlib.suppress(BlockingIOError, OSError):  # rung often enough already, or nobody lives here any more
+            self._outside.send(b"!")
+
+    def answer(self) -> None:
+        """Take note of all rings."""
+        self._inside.recv(4096)
+
+
 class BufferedClient(mqtt.Client):
     """A paho client for a loop that flushes; its messages go to :attr:`deliver` instead of ``on_message``."""
 

@@ -57,6 +57,11 @@ class Inbox:
             self._enough.set()
         return True
 
+    def has_room(self) -> bool:
+        """Whether reading may go on: half of the capacity is left for what is on its way already."""
+        waiting_bytes = self._bytes_in - self._bytes_out
+        return 2 * len(self._arrivals) < self._capacity_messages and 2 * waiting_bytes < self._capacity_bytes
+
     def wait(self, secs: float) -> None:
         """Wait until there is enough for a commit, or for so long."""
         self._enough.wait(secs)

@@ -11,34 +11,23 @@ import contextlib
 import logging
 import random
 import select
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from appliance.errors import Refused, Retry
-from appliance.ingest.buffered import BufferedClient
+from appliance.ingest.broker import FAILURE, BrokerOptions, connect, make_client
+from appliance.ingest.buffered import BufferedClient, Doorbell
 from appliance.ingest.inbox import Arrival
 from appliance.records import Message
 
 log = logging.getLogger(__name__)
 
-SESSION_EXPIRY_SECS = 7 * 24 * 3600
-"""How long the broker keeps our subscription and queue while we are away."""
-MAX_PACKET_BYTES = 8 * 2**20
-"""A larger message is not delivered to us at all; a sensor has no reason to send one."""
-FAILURE = 0x80
-"""MQTT reason codes from here on mean no (MQTT 5, 2.4; a 3.1.1 SUBACK failure is 0x80 too)."""
 LONGEST_PAUSE_SECS = 60.0
 DOUBLINGS = 7
 """From half a second to more than the longest pause."""
@@ -47,43 +36,10 @@ ASK_AGAIN_SECS = 30.0
 SESSION_TAKEN_OVER = 0x8E
 SELECT_SECS = 1.0
 """Longest wait before keepalive and stop are looked at."""
+CHOKED_SECS = 0.02
+"""How soon to look again whether there is room."""
 BURST_PACKETS = 100
 """Messages read before anything is written: bounds how long acknowledgements wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """How the broker proves itself to us and, with a certificate of our own, we to it."""
-
-    cafile: Path | None = None
-    """None: the certificates the system trusts."""
-    certfile: Path | None = None
-    keyfile: Path | None = None
-
-    def context(self) -> ssl.SSLContext:
-        """Build the context; TLS 1.2 at least, certificate and name always checked."""
-        context = ssl.create_default_context(cafile=self.cafile)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self.certfile is not None:
-            context.load_cert_chain(self.certfile, self.keyfile)
-        return context
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerOptions:
-    """Where the broker is and how we present ourselves."""
-
-    host: str
-    port: int
-    client_id: str
-    protocol: Literal["5", "3.1.1"] = "5"
-    username: str | None = None
-    password: str | None = None
-    tls: Tls | None = None
-    keepalive_secs: int = 30
-    receive_maximum: int = 1000
-    will_topic: str | None = None
-    """Retained status topic: ``online`` while connected, ``offline`` by the broker when we vanish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,65 +58,6 @@ class Health:
     """Since the last packet from the broker."""
 
 
-def make_client(options: BrokerOptions) -> BufferedClient:
-    """Build a paho client that acknowledges nothing by itself and never reconnects by itself."""
-    is_v5 = options.protocol == "5"
-    client = BufferedClient(
-        CallbackAPIVersion.VERSION2,
-        client_id=options.client_id,
-        protocol=mqtt.MQTTv5 if is_v5 else mqtt.MQTTv311,
-        clean_session=None if is_v5 else False,
-        manual_ack=True,
-        reconnect_on_failure=False,
-    )
-    client.username_pw_set(options.username, options.password)
-    if options.tls is not None:
-        client.tls_set_context(options.tls.context())
-    if options.will_topic is not None:
-        client.will_set(options.will_topic, b"offline", qos=1, retain=True)
-    return client
-
-
-def connect(client: mqtt.Client, options: BrokerOptions) -> None:
-    """Open the TCP connection and send CONNECT for a persistent session."""
-    if options.protocol == "3.1.1":
-        client.connect(options.host, options.port, options.keepalive_secs)
-        return
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.SessionExpiryInterval = SESSION_EXPIRY_SECS
-    properties.ReceiveMaximum = options.receive_maximum
-    properties.MaximumPacketSize = MAX_PACKET_BYTES
-    client.connect(options.host, options.port, options.keepalive_secs, clean_start=False, properties=properties)
-
-
-class Doorbell:
-    """Wakes a thread that waits in select(2)."""
-
-    def __init__(self) -> None:
-        self._outside, self._inside = socket.socketpair()
-        self._outside.setblocking(False)
-
-    def __enter__(self) -> Doorbell:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._outside.close()
-        self._inside.close()
-
-    def fileno(self) -> int:
-        """Descriptor that becomes readable when the bell has been rung."""
-        return self._inside.fileno()
-
-    def ring(self) -> None:
-        """Wake the thread; safe from any other."""
-        with contextlib.suppress(BlockingIOError, OSError):  # rung often enough already, or nobody lives here any more
-            self._outside.send(b"!")
-
-    def answer(self) -> None:
-        """Take note of all rings."""
-        self._inside.recv(4096)
-
-
 class Subscriber:
     """Keeps one connection alive, hands every message to ``deliver`` and acknowledges on request.
 
@@ -168,10 +65,21 @@ class Subscriber:
     ----------
     deliver
         Called on the network thread with each arrival; False says that there is no room for it.
+    has_room
+        While it is False nothing is read, so that the broker waits. It does not wait for ever: in time the rest is read
+        and refused, which only a new connection brings again.
     """
 
-    def __init__(self, options: BrokerOptions, filters: Sequence[str], deliver: Callable[[Arrival], bool]) -> None:
+    def __init__(
+        self,
+        options: BrokerOptions,
+        filters: Sequence[str],
+        deliver: Callable[[Arrival], bool],
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._options = options
+        self._has_room = has_room
+        self._had_room = time.monotonic()
         self._filters = list(filters)
         self._deliver = deliver
         self._stopping = threading.Event()
@@ -322,8 +230,10 @@ class Subscriber:
         if sock is None:
             return False
         writers = [sock] if client.want_write() or not sock.flush() else []
-        waiting = sock.pending()
-        readable, _, _ = select.select([sock, bell], writers, [], 0.0 if waiting else SELECT_SECS)
+        choked = self._choked()
+        waiting = not choked and sock.pending()
+        patience = 0.0 if waiting else CHOKED_SECS if choked else SELECT_SECS
+        readable, _, _ = select.select([bell] if choked else [sock, bell], writers, [], patience)
         if bell in readable:
             bell.answer()
         if waiting or sock in readable:
@@ -335,6 +245,13 @@ class Subscriber:
         if client.want_write() and client.loop_write() != mqtt.MQTT_ERR_SUCCESS:
             return False
         return client.loop_misc() == mqtt.MQTT_ERR_SUCCESS
+
+    def _choked(self) -> bool:
+        """Whether to leave the broker waiting; not so long that it takes us for dead."""
+        now = time.monotonic()
+        if self._has_room():
+            self._had_room = now
+        return 0 < now - self._had_room < self._options.keepalive_secs / 2
 
     def _on_connect(self, client: mqtt.Client, userdata: object, flags: Any, code: Any, properties: object) -> None:
         self._last_packet = time.monotonic()
@@ -399,6 +316,7 @@ class Subscriber:
     def _on_message(self, topic: bytes, payload: bytes, retained: bool, qos: int, packet_id: int) -> None:
         self._last_packet = time.monotonic()
         message = Message(topic, payload, time.time(), retained)
-        if not self._deliver(Arrival(message, qos, packet_id, self._epoch)):
+        # What follows a refused message is refused too: it must not overtake what the next connection brings again.
+        if self._overflowed or not self._deliver(Arrival(message, qos, packet_id, self._epoch)):
             self._refused += 1
             self._overflowed = True

@@ -12,7 +12,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from appliance.errors import Refused, Retry
-from appliance.ingest.mqtt import FAILURE, BrokerOptions
+from appliance.ingest.broker import FAILURE, BrokerOptions
 
 PATIENCE_SECS = 5.0
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from appliance.detect.evidence.base import EvidenceDetector
 from appliance.detect.normalise import Normaliser
-from appliance.detect.windows import Windows, cut
+from appliance.detect.windows import FeatureScale, Windows, cut
 from appliance.records import Floats
 
 LENGTH, HOP = 32, 8
@@ -26,39 +26,48 @@ def machine_signal(cells: int, channels: int, seed: int) -> Floats:
     return 20.0 + gains[:, None] * lagged + 0.2 * rng.normal(size=(channels, cells))
 
 
-def stacked(series: Floats, normaliser: Normaliser) -> Windows:
-    return normaliser.apply(cut(series, LENGTH, HOP))
+class Scales:
+    """What turns a machine's raw series into the windows that a detector sees."""
+
+    def __init__(self, series: Floats) -> None:
+        self.normaliser = Normaliser(series, rate=0.0)
+        self.features = FeatureScale(self.normaliser.apply(cut(series, LENGTH, HOP)))
+
+    def stack(self, series: Floats) -> Windows:
+        windows = self.normaliser.apply(cut(series, LENGTH, HOP))
+        self.features.apply(windows)
+        return windows
 
 
-def fitted(make: Make, channels: int, seed: int = 3) -> tuple[EvidenceDetector, Normaliser, Floats]:
+def fitted(make: Make, channels: int, seed: int = 3) -> tuple[EvidenceDetector, Scales, Floats]:
     series = machine_signal(4000, channels, seed)
-    normaliser = Normaliser(series, rate=0.0)
+    scales = Scales(series)
     detector = make()
-    detector.fit(stacked(series, normaliser), seed=0)
-    return detector, normaliser, series
+    detector.fit(scales.stack(series), seed=0)
+    return detector, scales, series
 
 
 def leaves_its_input_alone(make: Make) -> None:
-    detector, normaliser, series = fitted(make, 4)
-    windows = stacked(series[:, :800], normaliser)
+    detector, scales, series = fitted(make, 4)
+    windows = scales.stack(series[:, :800])
     before = windows.values.copy()
     first = detector.oddity(windows).values
-    second = detector.oddity(stacked(series[:, :800], normaliser)).values
+    second = detector.oddity(scales.stack(series[:, :800])).values
     assert np.array_equal(windows.values, before), "oddity wrote into the windows"
     assert np.array_equal(first, second), "judging the same windows twice gave two answers"
 
 
 def is_deterministic(make: Make) -> None:
-    (one, normaliser, series), (other, _, _) = fitted(make, 3), fitted(make, 3)
-    windows = stacked(series, normaliser)
+    (one, scales, series), (other, _, _) = fitted(make, 3), fitted(make, 3)
+    windows = scales.stack(series)
     assert np.array_equal(one.oddity(windows).values, other.oddity(windows).values), (
         "two fits on the same windows differ"
     )
 
 
 def treats_windows_alone(make: Make) -> None:
-    detector, normaliser, series = fitted(make, 4)
-    windows = stacked(series[:, :600], normaliser)
+    detector, scales, series = fitted(make, 4)
+    windows = scales.stack(series[:, :600])
     together = detector.oddity(windows).values
     alone = [detector.oddity(windows[slice(i, i + 1)]).values[0] for i in range(len(windows))]
     np.testing.assert_allclose(together, alone, rtol=1e-9, atol=1e-9, err_msg="the batch changes a window's oddity")
@@ -66,8 +75,8 @@ def treats_windows_alone(make: Make) -> None:
 
 def speaks_for_any_number_of_channels(make: Make) -> None:
     for channels in (1, 2, 100):
-        detector, normaliser, series = fitted(make, channels)
-        oddity = detector.oddity(stacked(series[:, :400], normaliser))
+        detector, scales, series = fitted(make, channels)
+        oddity = detector.oddity(scales.stack(series[:, :400]))
         assert oddity.values.shape == (47,)
         assert np.isfinite(oddity.values).all()
         if oddity.by_channel is not None:
@@ -76,12 +85,12 @@ def speaks_for_any_number_of_channels(make: Make) -> None:
 
 
 def bears_gaps(make: Make) -> None:
-    detector, normaliser, series = fitted(make, 6)
+    detector, scales, series = fitted(make, 6)
     rng = np.random.default_rng(1)
     holey = series[:, :800].copy()
     holey[rng.random(holey.shape) < 0.3] = np.nan
     holey[2] = np.nan
-    oddity = detector.oddity(stacked(holey, normaliser))
+    oddity = detector.oddity(scales.stack(holey))
     assert np.isfinite(oddity.values).all()
     if oddity.by_channel is not None:
         assert np.isfinite(oddity.by_channel).all()
@@ -89,11 +98,11 @@ def bears_gaps(make: Make) -> None:
 
 
 def takes_no_alarm_from_a_silent_channel(make: Make) -> None:
-    detector, normaliser, series = fitted(make, 6)
-    normal = detector.oddity(stacked(series, normaliser)).values
+    detector, scales, series = fitted(make, 6)
+    normal = detector.oddity(scales.stack(series)).values
     silent = series.copy()
     silent[2] = np.nan
-    oddity = detector.oddity(stacked(silent, normaliser)).values
+    oddity = detector.oddity(scales.stack(silent)).values
     assert np.median(oddity) <= np.quantile(normal, 0.9), "a silent channel looks like a fault of the machine"
 
 
@@ -101,22 +110,22 @@ def bears_constant_and_stuck_channels(make: Make) -> None:
     series = machine_signal(3000, 4, seed=5)
     series[1] = 7.0
     series[2] = 0.0
-    normaliser = Normaliser(series, rate=0.0)
+    scales = Scales(series)
     detector = make()
-    detector.fit(stacked(series, normaliser), seed=0)
+    detector.fit(scales.stack(series), seed=0)
     stuck = series[:, :400].copy()
     stuck[0] = stuck[0, 0]
     for judged in (series[:, :400], stuck):
-        assert np.isfinite(detector.oddity(stacked(judged, normaliser)).values).all()
+        assert np.isfinite(detector.oddity(scales.stack(judged)).values).all()
 
 
 def hears_a_large_step(make: Make) -> None:
-    detector, normaliser, series = fitted(make, 5)
-    normal = detector.oddity(stacked(machine_signal(3000, 5, seed=3), normaliser)).values
+    detector, scales, series = fitted(make, 5)
+    normal = detector.oddity(scales.stack(machine_signal(3000, 5, seed=3))).values
     spread = np.subtract(*np.quantile(series[3], (0.75, 0.25)))
     stepped = series[:, :LENGTH].copy()
     stepped[3, LENGTH // 3 :] += 12 * spread
-    oddity = detector.oddity(stacked(stepped, normaliser)).values[0]
+    oddity = detector.oddity(scales.stack(stepped)).values[0]
     assert oddity > np.quantile(normal, 0.99), "a step of twelve spreads is not odd"
 
 
@@ -127,8 +136,8 @@ def stays_small(make: Make) -> None:
 
 
 def comes_back_from_its_snapshot(make: Make) -> None:
-    detector, normaliser, series = fitted(make, 3)
-    windows = stacked(series, normaliser)
+    detector, scales, series = fitted(make, 3)
+    windows = scales.stack(series)
     for i in range(150):
         detector.learn(windows[slice(i, i + 1)])
     again = type(detector).restore(*detector.snapshot())

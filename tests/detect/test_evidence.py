@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from appliance.detect.evidence import EVIDENCE, EvidenceDetector, Oddity
-from appliance.detect.evidence.level import Level
+from appliance.detect.evidence.extreme import ExtremeValue
 from appliance.detect.windows import Windows
 from tests.detect.conformance import (
     CHECKS,
@@ -33,27 +33,27 @@ class Constant(EvidenceDetector):
         return Oddity(np.zeros(len(windows)), None)
 
 
-class Writing(Level):
+class Writing(ExtremeValue):
     def oddity(self, windows: Windows) -> Oddity:
         windows.values[:, 0] += 1.0
         return super().oddity(windows)
 
 
-class Remembering(Level):
+class Remembering(ExtremeValue):
     def oddity(self, windows: Windows) -> Oddity:
         self.centre = self.centre + 0.1
         return super().oddity(windows)
 
 
-class Unseeded(Level):
-    FITTED: ClassVar = Level.FITTED
+class Unseeded(ExtremeValue):
+    FITTED: ClassVar = ExtremeValue.FITTED
 
     def fit(self, windows: Windows, seed: int) -> None:
         super().fit(windows, seed)
-        self.centre = self.centre + np.random.default_rng().normal()
+        self.per_spread = self.per_spread * np.random.default_rng().uniform(1.0, 2.0)
 
 
-class BatchRelative(Level):
+class BatchRelative(ExtremeValue):
     def oddity(self, windows: Windows) -> Oddity:
         values, by_channel = super().oddity(windows)
         return Oddity(values - values.mean(), by_channel)

@@ -12,7 +12,8 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from appliance.errors import Retry
-from appliance.ingest.mqtt import BrokerOptions, Subscriber
+from appliance.ingest.broker import BrokerOptions
+from appliance.ingest.mqtt import Subscriber
 from appliance.notify import build_notifier, parse_options
 from appliance.records import Alert
 from tests.servers import Mosquitto

@@ -1,6 +1,5 @@
 """The evidence detectors by name: cheap, complementary views of a window that the score combines."""
 
-from appliance.detect.evidence.autoregressive import Autoregressive
 from appliance.detect.evidence.base import EvidenceDetector, Oddity
 from appliance.detect.evidence.extreme import ExtremeValue
 from appliance.detect.evidence.feature_pca import FeaturePca
@@ -10,17 +9,14 @@ from appliance.detect.evidence.level import Level
 from appliance.detect.evidence.neighbours import Neighbours
 from appliance.detect.evidence.pca_residual import PcaResidual
 from appliance.detect.evidence.spectrum import Spectrum
-from appliance.detect.evidence.spread import Spread
 
 EVIDENCE: dict[str, type[EvidenceDetector]] = {
     "extreme": ExtremeValue,
     "level": Level,
-    "spread": Spread,
     "pca_residual": PcaResidual,
     "hotelling": Hotelling,
     "feature_pca": FeaturePca,
     "neighbours": Neighbours,
-    "autoregressive": Autoregressive,
     "spectrum": Spectrum,
     "half_space": HalfSpace,
 }

@@ -28,8 +28,8 @@ class EvidenceDetector(Fitted, ABC):
     """
 
     weight: ClassVar[float] = 1.0
-    """In the mean over the detectors. Those that watch the relations between channels weigh double: a fault breaks
-    these before it drives any channel out of its range."""
+    """In the mean over the detectors. Those that see level, spread and trend of all channels together weigh double,
+    the one that forgets the warm-up a quarter."""
 
     @abstractmethod
     def fit(self, windows: Windows, seed: int) -> None:

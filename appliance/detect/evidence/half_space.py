@@ -8,11 +8,9 @@ import numpy as np
 from river.anomaly import HalfSpaceTrees
 
 from appliance.detect.evidence.base import EvidenceDetector, Oddity
-from appliance.detect.evidence.channelwise import robust_centre_and_scale
 from appliance.detect.evidence.subspace import principal_subspace
 from appliance.detect.state import State
 from appliance.detect.windows import Windows
-from appliance.records import Floats
 
 _TREES = 8
 _HEIGHT = 5
@@ -28,29 +26,27 @@ _REACH = 4.0
 class HalfSpace(EvidenceDetector):
     """Half-space trees on the leading principal coordinates of the window features (Tan, Ting and Liu 2011)."""
 
-    FITTED: ClassVar[tuple[str, ...]] = ("centre", "scale", "whitening", "seed")
+    weight: ClassVar = 0.25
+    FITTED: ClassVar[tuple[str, ...]] = ("whitening", "seed")
 
     def fit(self, windows: Windows, seed: int) -> None:
         """Place the trees over the leading coordinates and fill them with the latest warm-up."""
-        features = windows.features
-        self.centre, self.scale = robust_centre_and_scale(windows.known_features)
-        self.whitening = np.eye(features.shape[1] * features.shape[2])
-        rows = np.clip(self._coordinates(windows), -_REACH, _REACH)
+        rows = np.clip(windows.standard, -_REACH, _REACH)
         components, variances = principal_subspace(rows, 1.0, _COORDINATES)
         self.whitening = components / np.sqrt(variances)
         self.seed = seed
         self._trees = _grown(seed, self.whitening.shape[1])
-        for row in self._coordinates(windows[-2 * _WINDOW :]):
-            self._trees.learn_one(dict(enumerate(row.tolist())))
+        for row in (windows.standard[-2 * _WINDOW :] @ self.whitening).tolist():
+            self._trees.learn_one(dict(enumerate(row)))
 
     def oddity(self, windows: Windows) -> Oddity:
         """One minus the mass around the window, as River scales it."""
-        rows = self._coordinates(windows).tolist()
+        rows = (windows.standard @ self.whitening).tolist()
         return Oddity(np.array([float(self._trees.score_one(dict(enumerate(row)))) for row in rows]), None)
 
     def learn(self, window: Windows) -> None:
         """Drop one window into the trees."""
-        self._trees.learn_one(dict(enumerate(self._coordinates(window)[0].tolist())))
+        self._trees.learn_one(dict(enumerate((window.standard[0] @ self.whitening).tolist())))
 
     def snapshot(self) -> tuple[State, State]:
         """Save how full each node is; where they split follows from the seed."""
@@ -69,13 +65,6 @@ class HalfSpace(EvidenceDetector):
             node.r_mass, node.l_mass = recent, latest
         restored._trees.counter = live["counter"]
         return restored
-
-    def _coordinates(self, windows: Windows) -> Floats:
-        """[n, coordinate] in standard deviations; a channel without readings stands at its median."""
-        standard = (windows.features - self.centre) / self.scale
-        if windows.mask is not None:
-            standard *= windows.present[:, None, :]
-        return standard.reshape(len(windows), -1) @ self.whitening
 
 
 def _grown(seed: int, coordinates: int) -> Any:

@@ -25,7 +25,6 @@ class PcaResidual(EvidenceDetector):
     Jackson and Mudholkar 1979; each channel's residual is measured in its own residual variance.
     """
 
-    weight: ClassVar = 2.0
     FITTED: ClassVar[tuple[str, ...]] = ("centre", "components", "precision")
 
     def fit(self, windows: Windows, seed: int) -> None:

@@ -1,0 +1,24 @@
+"""Centre and spread of a statistic over the warm-up, unmoved by a few per cent of strange windows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from appliance.records import Floats
+
+_SPREAD_FLOOR = 0.02
+"""A statistic that never moved in warm-up is taken to be known to this much: 2 % of the channel's normal spread."""
+_IQR_OF_NORMAL = 1.349
+
+
+def robust_centre_and_scale(statistic: Floats) -> tuple[Floats, Floats]:
+    """Median and spread of each column [n, ...] of NaN-marked statistics, with a floor under the spread.
+
+    The spread is the interquartile range, or a quarter of the 2nd-to-98th percentile range where that is wider than
+    the interquartile range of a normal distribution would lead one to expect.
+    """
+    known = np.isfinite(statistic)
+    statistic = np.where(known.any(axis=0), statistic, 0.0)
+    low, quarter, centre, three_quarters, high = np.nanquantile(statistic, (0.02, 0.25, 0.5, 0.75, 0.98), axis=0)
+    scale = np.maximum((three_quarters - quarter) / _IQR_OF_NORMAL, (high - low) / 8.0)
+    return centre, np.maximum(scale, _SPREAD_FLOOR)
