@@ -74,9 +74,10 @@ def events_table(found: Comparison) -> Table:
         table.add_column(name, no_wrap=name in {"began (UTC)", "", "delay"}, overflow="fold")
     for match in sorted(found.matches, key=lambda match: match.event.start):
         expected = not match.event.is_sensor
-        word = "[green]caught[/]" if match.alert else ("[red]missed[/]" if expected else "[dim]no alert[/]")
-        if match.alert and not expected:
-            word = "[yellow]alerted[/]"
+        if match.alert:
+            word = "[green]caught[/]" if expected else "[yellow]alerted[/]"
+        else:
+            word = "[yellow]was open[/]" if match.was_open else "[red]missed[/]" if expected else "[dim]no alert[/]"
         rightly = {True: "[green]✓[/] ", False: "[red]✗[/] ", None: ""}[match.blamed_rightly]
         kind = plain(match.event.kind.replace("_", " ")) + (" [dim](sensor)[/]" if match.event.is_sensor else "")
         table.add_row(
@@ -93,7 +94,8 @@ def events_table(found: Comparison) -> Table:
 def in_words(found: Comparison) -> str:
     """Sum a comparison up in one sentence."""
     total = len(found.machine_events)
+    shadow = f" ({found.overshadowed} more while an alert was already open)" if found.overshadowed else ""
     return (
-        f"{found.caught} of {total} events caught; {len(found.false_alerts)} false alerts in "
+        f"{found.caught} of {total} events caught{shadow}; {len(found.false_alerts)} false alerts in "
         f"{found.machine_weeks:.1f} machine-weeks = {found.false_per_week:.2f} a week"
     )

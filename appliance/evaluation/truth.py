@@ -35,12 +35,14 @@ class Match:
 
     event: Event
     alert: Alert | None
-    """The first alert that stood during the event; None: missed."""
+    """The first alert that opened during the event; None: not caught."""
+    was_open: bool = False
+    """An alert stood already when it began: nobody was told anything new, so it does not count as caught."""
 
     @property
     def delay_secs(self) -> float | None:
-        """From the event's start to the alert; 0 where it was open already."""
-        return None if self.alert is None else max(self.alert.opened_at - self.event.start, 0.0)
+        """From the event's start to the alert."""
+        return None if self.alert is None else self.alert.opened_at - self.event.start
 
     @property
     def blamed(self) -> str | None:
@@ -63,6 +65,8 @@ class Comparison:
     false_alerts: list[Alert]
     machine_weeks: float
     """Time watched with a score, over all machines."""
+    alert_hours: float
+    """Time with an open alert, over all machines."""
 
     @property
     def machine_events(self) -> list[Match]:
@@ -71,8 +75,13 @@ class Comparison:
 
     @property
     def caught(self) -> int:
-        """Machine events with an alert."""
+        """Machine events during which an alert opened."""
         return sum(match.alert is not None for match in self.machine_events)
+
+    @property
+    def overshadowed(self) -> int:
+        """Machine events that were not caught while an earlier alert was still open."""
+        return sum(match.alert is None and match.was_open for match in self.machine_events)
 
     @property
     def false_per_week(self) -> float:
@@ -86,6 +95,7 @@ class Comparison:
         return {
             "events": len(self.machine_events),
             "caught": self.caught,
+            "during_an_open_alert": self.overshadowed,
             "recall": self.caught / len(self.machine_events) if self.machine_events else None,
             "median_delay_secs": median(delays) if delays else None,
             "blamed_rightly": sum(blamed) if blamed else None,
@@ -93,6 +103,7 @@ class Comparison:
             "false_alerts": len(self.false_alerts),
             "machine_weeks": round(self.machine_weeks, 2),
             "false_alerts_per_machine_week": round(self.false_per_week, 3) if self.machine_weeks else None,
+            "alert_hours": round(self.alert_hours, 1),
             "sensor_events": len(self.matches) - len(self.machine_events),
         }
 
@@ -124,8 +135,9 @@ def compare(
 ) -> Comparison:
     """Match alerts with events.
 
-    An event is caught if an alert stands at any time from its start to ``grace_secs`` after its end: the window that
-    shows its last reading ends later. An alert that stands during no event is false.
+    An event is caught if an alert opens from its start to ``grace_secs`` after its end: the window that shows its last
+    reading ends later. An alert that opens at any other time is false, however long it stands: otherwise one alert that
+    never closes would catch everything.
 
     Parameters
     ----------
@@ -135,21 +147,31 @@ def compare(
     seen = [event for event in events if event.machine in watched and _within(event, watched[event.machine])]
     ordered = sorted(alerts, key=lambda alert: alert.opened_at)
     matches = [
-        Match(event, next((alert for alert in ordered if _stands(alert, event, grace_secs)), None)) for event in seen
+        Match(
+            event,
+            next((alert for alert in ordered if _opens_in(alert, event, grace_secs)), None),
+            any(_stands_at(alert, event) for alert in ordered),
+        )
+        for event in seen
     ]
-    false_alerts = [
-        alert
-        for alert in ordered
-        if alert.machine in watched and not any(_stands(alert, event, grace_secs) for event in seen)
-    ]
+    ours = [alert for alert in ordered if alert.machine in watched]
+    false_alerts = [alert for alert in ours if not any(_opens_in(alert, event, grace_secs) for event in seen)]
     weeks = sum(last - first for first, last in watched.values()) / WEEK_SECS
-    return Comparison(matches, false_alerts, weeks)
+    open_secs = sum(min(_closed(alert), watched[alert.machine][1]) - alert.opened_at for alert in ours)
+    return Comparison(matches, false_alerts, weeks, open_secs / 3600)
 
 
 def _within(event: Event, span: tuple[float, float]) -> bool:
     return span[0] <= event.start < span[1]
 
 
-def _stands(alert: Alert, event: Event, grace_secs: float) -> bool:
-    closed = math.inf if alert.closed_at is None else alert.closed_at
-    return alert.machine == event.machine and alert.opened_at <= event.end + grace_secs and closed >= event.start
+def _closed(alert: Alert) -> float:
+    return math.inf if alert.closed_at is None else alert.closed_at
+
+
+def _opens_in(alert: Alert, event: Event, grace_secs: float) -> bool:
+    return alert.machine == event.machine and event.start <= alert.opened_at <= event.end + grace_secs
+
+
+def _stands_at(alert: Alert, event: Event) -> bool:
+    return alert.machine == event.machine and alert.opened_at < event.start <= _closed(alert)

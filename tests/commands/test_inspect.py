@@ -209,8 +209,8 @@ def test_compare_holds_alerts_against_the_recordings_machines_only(filled: Path,
     for entry in (recording, other):
         write_recording(entry, tmp_path / f"{entry.machine}.npz")
     found = json.loads(run("compare", tmp_path / "press.npz", "-c", filled, "--json").output)
-    assert (found["events"], found["caught"], found["false_alerts"]) == (1, 1, 1)
+    assert (found["events"], found["caught"], found["during_an_open_alert"], found["false_alerts"]) == (1, 0, 1, 2)
     text = run("compare", tmp_path / "press.npz", "-c", filled)
-    assert "1 of 1 events caught; 1 false alerts" in shown(text)
+    assert "0 of 1 events caught (1 more while an alert was already open); 2 false alerts" in shown(text)
     unwatched = json.loads(run("compare", tmp_path / "other.npz", "-c", filled, "--json").output)
     assert (unwatched["events"], unwatched["false_alerts"], unwatched["machine_weeks"]) == (0, 0, 0)

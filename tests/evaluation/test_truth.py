@@ -19,27 +19,32 @@ def alert(opened: float, closed: float | None = None, *, machine: str = "m", cha
     return Alert("id", machine, state, opened, opened, opened, closed, 5.0, 4.0, {channel: 1.0}, {}, "")  # type: ignore[arg-type]
 
 
-def test_an_event_is_caught_by_an_alert_that_stands_at_any_time_during_it() -> None:
-    for opened, closed, delay in (
-        (1500.0, 1600.0, 500.0),
-        (500.0, 1000.0, 0.0),
-        (500.0, None, 0.0),
-        (2050.0, None, 1050.0),
-    ):
+def test_an_event_is_caught_by_an_alert_that_opens_during_it() -> None:
+    for opened, closed, delay in ((1000.0, None, 0.0), (1500.0, 1600.0, 500.0), (2050.0, None, 1050.0)):
         (match,) = compare([EVENT], [alert(opened, closed)], WATCHED, grace_secs=50.0).matches
         assert match.alert is not None
         assert match.delay_secs == delay
 
 
+def test_an_alert_that_never_closes_catches_nothing_but_its_own_event() -> None:
+    later = replace(EVENT, start=5000.0, end=6000.0)
+    for opened, caught, false in ((1500.0, 1, 0), (500.0, 0, 1)):
+        found = compare([EVENT, later], [alert(opened)], WATCHED, grace_secs=50.0)
+        assert (found.caught, len(found.false_alerts)) == (caught, false)
+        assert found.matches[1].was_open
+        assert found.overshadowed == 2 - caught
+        assert found.alert_hours == (WEEK_SECS - opened) / 3600
+
+
 def test_an_alert_before_after_or_elsewhere_is_false() -> None:
-    for stray in (alert(500.0, 999.0), alert(2051.0)):
+    for stray in (alert(500.0, 999.0), alert(999.0, 1500.0), alert(2051.0)):
         found = compare([EVENT], [stray], WATCHED, grace_secs=50.0)
         assert (found.caught, found.false_alerts) == (0, [stray])
     elsewhere = compare([EVENT], [alert(1500.0, machine="n")], WATCHED | {"n": (0.0, WEEK_SECS)}, 50.0)
     assert (elsewhere.caught, len(elsewhere.false_alerts), elsewhere.false_per_week) == (0, 1, 0.5)
 
 
-def test_the_first_alert_counts_and_none_is_false_that_stands_during_the_event() -> None:
+def test_the_first_alert_counts_and_none_is_false_that_opens_during_the_event() -> None:
     found = compare([EVENT], [alert(1800.0), alert(1200.0, 1300.0)], WATCHED, 0.0)
     assert found.matches[0].delay_secs == 200.0
     assert found.false_alerts == []
