@@ -222,7 +222,7 @@ def test_interrupted_it_ends_in_order(broker: Mosquitto, tmp_path: Path) -> None
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert json.loads(output)["acked"] == json.loads(output)["messages"] == 1
+    assert json.loads(output)["acked"] == json.loads(output)["messages"] >= 1
     assert "Traceback" not in errors
 
 
