@@ -27,9 +27,9 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from appliance.config_errors import explain, unknown_option
 from appliance.credentials import LOOPBACK, SECRETS, FilePath
 from appliance.errors import ConfigError
-from appliance.explain import explain, unknown_option
 from appliance.ingest import codecs
 from appliance.ingest.topics import Route, TopicPattern
 from appliance.notify import NotifierOptions
