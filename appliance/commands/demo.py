@@ -84,7 +84,8 @@ def demo(
 
     Example: appliance demo --seed 7
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):  # unwind, so that what was started is ended
+        signal.signal(number, lambda caught, _: sys.exit(128 + caught))
     with ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="appliance-demo-")))
         folder.mkdir(parents=True, exist_ok=True)

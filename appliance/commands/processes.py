@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import shutil
 import signal
 import socket
@@ -27,6 +28,9 @@ allow_anonymous true
 max_queued_messages 0
 max_inflight_messages 1000
 """
+
+STAY_ROOT = "user root\n"
+"""As root it would change its user, and Linux then forgets that it is to end with us."""
 
 
 class StartError(ApplianceError):
@@ -59,7 +63,7 @@ def broker(folder: Path) -> Iterator[int]:
             trial.bind(("127.0.0.1", 0))
             port = trial.getsockname()[1]
         config = folder / "mosquitto.conf"
-        config.write_text(MOSQUITTO.format(port=port))
+        config.write_text(MOSQUITTO.format(port=port) + STAY_ROOT * (os.geteuid() == 0))
         with process([program, "-c", str(config)], folder / "mosquitto.log") as child:
             if _answers(port, child):
                 yield port

@@ -86,7 +86,8 @@ class Calibrator(Fitted):
     at that level starts in one of ``block / p`` windows, and the score is -log10 of that rate.
 
     The score of a level never changes, so scores can be compared over the life of the fit. What follows the machine
-    is the threshold: the score of the level at which *recent* blocks would spend the budget.
+    is the threshold: the score of the level at which *recent* blocks would spend the budget, if that is above the
+    warm-up's. It never falls below: what raises an alarm is not learned, so recent blocks look calmer than they are.
     """
 
     FITTED: ClassVar[tuple[str, ...]] = ("block", "confirm", "of", "warm_up")
@@ -121,7 +122,7 @@ class Calibrator(Fitted):
     def threshold(self, alarms_per_window: float) -> Threshold:
         """Return the score at which normal windows raise alarms at the given rate."""
         log_share = math.log(-math.expm1(self.block * math.log1p(-min(alarms_per_window, 0.5))))
-        level = self._latest.level(log_share)
+        level = max(self._fitted.level(log_share), self._latest.level(log_share))
         return Threshold(self.score(level)[0], log_share < -math.log(len(self.maxima) + 1))
 
     def learn(self, strangeness: float) -> None:
@@ -130,7 +131,7 @@ class Calibrator(Fitted):
             self._latest = Tail(self.maxima, self._fitted.scale)
 
     def _prepare(self) -> None:
-        """Fit both tails. What raised an alarm is not learned, so recent scales never fall below the warm-up's."""
+        """Fit both tails, the recent one at least as wide as the warm-up's."""
         self._fitted = Tail(self.warm_up, _SCALE_FLOOR)
         self._latest = Tail(self.maxima, self._fitted.scale)
 

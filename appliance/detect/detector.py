@@ -95,8 +95,10 @@ class Detector:
         Raises
         ------
         ValueError
-            Fewer than `_MIN_WINDOWS` windows are at least half covered.
+            Fewer than `_MIN_WINDOWS` windows are at least half covered, there is no channel, or a window has one cell.
         """
+        if not len(series) or length < 2:
+            raise ValueError(f"cannot fit {len(series)} channels in windows of {length} cells: needs a channel and two")
         total = (series.shape[1] - length) // hop + 1
         per_hop = 2 if hop % 2 == 0 and 2 * total <= options.max_windows else 1
         raw = cut(series, length, hop // per_hop * max(1, -(-total // options.max_windows)))

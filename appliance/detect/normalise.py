@@ -15,6 +15,8 @@ _KNEE = 4.0
 """Spreads from the normal level up to which the scale is about linear; beyond it grows like a logarithm."""
 _LIMIT = 20.0
 """Nothing counts for more than this: about 300 spreads."""
+_LARGEST = 1e150
+"""Larger readings count as this in warm-up, so that differences stay finite."""
 _IQR_OF_NORMAL = 1.349
 """Interquartile range of a standard normal distribution: turns an IQR into a standard deviation."""
 _RELATIVE_FLOOR = 0.01
@@ -45,16 +47,20 @@ class Normaliser(Fitted):
         for channel, values in enumerate(series):
             known = values[np.isfinite(values)]
             if known.size:
-                self.centre[channel], self.scale[channel] = _centre_and_scale(known)
+                self.centre[channel], self.scale[channel] = _centre_and_scale(
+                    np.clip(known.astype(np.float64), -_LARGEST, _LARGEST)
+                )
 
     def apply(self, values: Floats) -> Windows:
-        """Normalise raw windows [n, channel, time] with NaN for missing."""
-        scaled = np.subtract(values, self.centre[:, None], order="C")
-        scaled *= (1.0 / (_KNEE * self.scale))[:, None]
-        np.arcsinh(scaled, out=scaled)
+        """Normalise raw windows [n, channel, time]; what is not finite is missing."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = np.subtract(values, self.centre[:, None], order="C")
+            scaled *= (1.0 / (_KNEE * self.scale))[:, None]
+            np.arcsinh(scaled, out=scaled)
+            total = float(np.add.reduce(scaled, axis=None))
         scaled *= _KNEE
         mask = None
-        if not math.isfinite(np.add.reduce(scaled, axis=None)):
+        if not math.isfinite(total):
             mask = np.isfinite(scaled)
             scaled = hold(scaled, mask)
         np.minimum(scaled, _LIMIT, out=scaled)
@@ -68,7 +74,7 @@ class Normaliser(Fitted):
         and no slow fault can carry it away quickly.
         """
         step = self.rate * (1.0 - doubt) * window.present[0]
-        self.centre += step * self.scale * np.clip(window.mean[0], -1.0, 1.0)
+        self.centre += step * self.scale * np.minimum(np.maximum(window.mean[0], -1.0), 1.0)
 
 
 def _centre_and_scale(known: Floats) -> tuple[float, float]:

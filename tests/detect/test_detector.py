@@ -158,6 +158,37 @@ def test_a_warm_up_too_short_says_how_much_is_needed() -> None:
         fit(machine_signal(100, 3, seed=0))
 
 
+@pytest.mark.parametrize(("channels", "length"), [(0, 32), (2, 1)])
+def test_nothing_to_fit_is_said_clearly(channels: int, length: int) -> None:
+    with pytest.raises(ValueError, match=rf"cannot fit {channels} channels in windows of {length} cells"):
+        Detector.fit(np.zeros((channels, 2000)), length=length, hop=1, seed=0, options=DetectorOptions())
+
+
+def test_infinite_and_huge_readings_are_borne(series: Floats) -> None:
+    warm_up = series[:, :3000].copy()
+    warm_up[0, 100] = np.inf
+    warm_up[1, 200:203] = -np.inf, np.inf, 1.7e308
+    warm_up[2] = np.where(warm_up[2] > 20, 1.7e308, -1.7e308)
+    detector = fit(warm_up)
+    for start in (90, 180, 1000):
+        window = warm_up[:, start : start + LENGTH]
+        verdict = detector.score(window)
+        detector.learn(window, verdict)
+        assert np.isfinite(verdict.score)
+
+
+def test_the_second_planned_stop_is_forgiven_and_a_new_fault_is_not(series: Floats) -> None:
+    warm_up, later = series[:, :WARM_UP].copy(), series[:, WARM_UP:].copy()
+    for stretch, start in ((warm_up, 2000), (later, 3000)):
+        stretch[:, start : start + 120] = 5.0
+    detector = fit(warm_up)
+    threshold = detector.threshold(windows_per_week=1260, false_alarms_per_week=1).score
+    faulty = later[:, 1000 : 1000 + LENGTH].copy()
+    faulty[1] += 12.0
+    assert detector.score(later[:, 3040 : 3040 + LENGTH]).score < threshold
+    assert detector.score(faulty).score > threshold
+
+
 @pytest.mark.parametrize("channels", [1, 2, 100])
 def test_any_number_of_channels(channels: int) -> None:
     series = machine_signal(1200, channels, seed=7)

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import need
+
+
+@pytest.fixture(autouse=True)
+def broker_is_installed() -> None:
+    """Demand the program that the demo and the benchmark start by themselves."""
+    need("mosquitto")
+
+
+def appliance(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "appliance", *arguments]
+
+
+def processes_with(text: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:  # it ended meanwhile
+            continue
+        if text in command and str(os.getpid()) != entry.parent.name:
+            found.append(command)
+    return found
+
+
+def gone(text: str) -> bool:
+    until = time.monotonic() + 15
+    while processes_with(text):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_the_demo_plays_three_weeks_and_reckons_up(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    command = appliance("demo", "--json", "--seconds", "1", "--keep", str(folder))
+    result = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
+    found = json.loads(result.stdout)
+    assert found["events"] == 10
+    assert found["machine_weeks"] > 10
+    assert found["caught"] >= 5, "the detector has become much worse than it was"
+    passed = found["caught"] >= 8 and found["false_alerts_per_machine_week"] <= 1
+    assert result.returncode == (0 if passed else 1)
+    assert gone(str(folder))
+    database = folder / "data" / "appliance.db"
+    assert database.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_demo_that_is_ended_early_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+    folder = tmp_path / "demo"
+    screen, terminal = pty.openpty()
+    process = subprocess.Popen(
+        appliance("demo", "--keep", str(folder)), stdin=terminal, stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    try:
+        until = time.monotonic() + 30
+        while not (folder / "data" / "status.json").exists():
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        os.set_blocking(screen, False)
+        process.send_signal(number)
+        while process.poll() is None and time.monotonic() < until:
+            try:
+                os.read(screen, 65_536)  # a full terminal would hold it up
+            except (BlockingIOError, OSError):
+                time.sleep(0.05)
+        assert process.poll() is not None
+        assert gone(str(folder))
+    finally:
+        process.kill()
+        process.wait()
+        os.close(screen)
+
+
+def test_the_benchmark_measures_the_appliance_against_a_subscriber_that_does_nothing() -> None:
+    command = appliance("bench", "ingest", "--machines", "2", "--channels", "3", "--samples", "200", "--json")
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["messages"] == 400
+    assert found["ratio"] > 0
+    assert found["rss_mb"] > 20
+    assert found["written_mb_per_million_readings"] > 0
