@@ -38,12 +38,10 @@ class AlertRules:
 IN_WORDS = {
     "extreme": "single readings are extreme",
     "level": "the level is unusual",
-    "spread": "it fluctuates unusually",
     "pca_residual": "the channels no longer move together",
     "hotelling": "the channels combine unusually",
     "feature_pca": "levels and swings no longer go together",
     "neighbours": "nothing like it was learned",
-    "autoregressive": "it moves unusually from moment to moment",
     "spectrum": "its rhythm is unusual",
     "half_space": "it lies outside what was learned",
 }

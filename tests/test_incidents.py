@@ -66,7 +66,7 @@ def test_it_says_when_what_and_how_strange() -> None:
     assert (alert.id, alert.since, alert.opened_at) == ("m-19700101T000008Z", 1 * HOP, 2 * HOP + LENGTH)
     assert (alert.peak_score, alert.threshold) == (5, THRESHOLD)
     assert list(alert.channels) == ["temp", "rpm", "load"]
-    assert alert.summary == "m: temp at 81.25, rpm silent; the level is unusual, it fluctuates unusually."
+    assert alert.summary == "m: temp at 81.25, rpm silent; the level is unusual, spread."
 
 
 def test_it_closes_after_three_quiet_windows_in_a_row_below_the_hysteresis() -> None:

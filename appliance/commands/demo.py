@@ -59,6 +59,9 @@ length = 32
 hop = 8
 warmup_hours = {warmup}
 
+[alerts]
+cooldown_secs = 14400
+
 [[notify]]
 type = "mqtt"
 
@@ -84,6 +87,8 @@ def demo(
 
     Example: appliance demo --seed 7
     """
+    if keep is not None and (keep / "data").exists():
+        raise typer.BadParameter(f"{keep} holds an earlier demo; name another folder", param_hint="--keep")
     for number in (signal.SIGTERM, signal.SIGHUP):  # unwind, so that what was started is ended
         signal.signal(number, lambda caught, _: sys.exit(128 + caught))
     with ExitStack() as stack:

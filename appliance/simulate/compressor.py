@@ -34,7 +34,7 @@ def _physics(c: Conditions, severity: Severities, rng: np.random.Generator) -> d
     regulation = 0.02 * c.wander(rng, 120)
 
     demand = c.running * np.clip(c.load + consumers, 0.15, 1.1)
-    leak = c.running * 0.35 * severity["leak"]
+    leak = c.running * 0.5 * severity["leak"]
     inlet_loss_mbar = 15 * (1 + 7 * severity["blockage"])
     filling = 1 - 0.25 * severity["valve_failure"] - inlet_loss_mbar / 1000 / ATMOSPHERE_BAR
     n = c.follow(np.minimum((demand + leak) / filling, MAX_SPEED), RAMP_SECS)
@@ -54,7 +54,7 @@ def _physics(c: Conditions, severity: Severities, rng: np.random.Generator) -> d
     regulated_c = np.logaddexp(THERMOSTAT_C / THERMOSTAT_BAND_C, cooled_c / THERMOSTAT_BAND_C) * THERMOSTAT_BAND_C
     warm = c.follow(c.running, 1800)
     oil_c = c.ambient_c + c.follow((regulated_c - c.ambient_c) * warm, 900)
-    reheating = 1 + 0.8 * severity["valve_failure"]
+    reheating = 1 + 1.1 * severity["valve_failure"]
     discharge_rise = 14 * ratio**ISENTROPIC * reheating * np.sqrt(n) + 14 * severity["bearing_wear"] * n
     return {
         "speed_rpm": RATED_SPEED_RPM * n,

@@ -41,13 +41,13 @@ def _physics(c: Conditions, severity: Severities, rng: np.random.Generator) -> d
     resistance_n = (
         FRICTION * moisture * LENGTH_M * GRAVITY * (MOVING_KG_M + load_kg_m)
         + LIFT_M * GRAVITY * load_kg_m
-        + 4500 * severity["blockage"]
+        + 7000 * severity["blockage"]
     ) * on
     drum_w = DRUM_FRICTION_W * (1 + 1.6 * severity["bearing_wear"]) * on
     shaft_w = (resistance_n * unslipped + drum_w) / 0.9
     belt_m_s = unslipped * (1 - slip) * (1 - MOTOR_SLIP * shaft_w / RATED_POWER_W)
 
-    gearbox_rise = (12 + 26 * shaft_w / RATED_POWER_W) * on / (1 - 0.45 * severity["overheating"])
+    gearbox_rise = (12 + 26 * shaft_w / RATED_POWER_W) * on / (1 - 0.65 * severity["overheating"])
     slip_w = resistance_n * unslipped * slip
     bearing_rise = 17 * drum_w / DRUM_FRICTION_W + 10 * slip_w / 500
     return {

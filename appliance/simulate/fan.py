@@ -31,11 +31,11 @@ def _physics(c: Conditions, severity: Severities, rng: np.random.Generator) -> d
     texture = c.wander(rng, 60)
     motor = c.follow(c.running * np.clip(0.15 + 0.9 * c.load, 0, 1.05), RAMP_SECS)
 
-    slip = 0.12 * severity["belt_slip"]
+    slip = 0.2 * severity["belt_slip"]
     n = motor * (1 - slip)
     dust = 1 + FILTER_GROWTH_PER_DAY * c.filter_age_days
     filter_loss = CLEAN_FILTER_PA * dust * (1 + 1.5 * severity["blockage"])
-    duct_loss = DUCT_LOSS_PA * dampers / (1 + 0.3 * severity["leak"]) ** 2
+    duct_loss = DUCT_LOSS_PA * dampers / (1 + 0.5 * severity["leak"]) ** 2
     q = n * np.sqrt(SHUT_OFF_PA / (FAN_LOSS_PA + duct_loss + filter_loss))
     total_pa = (duct_loss + filter_loss) * q**2
 

@@ -38,7 +38,7 @@ def _physics(c: Conditions, severity: Severities, rng: np.random.Generator) -> d
 
     network = NETWORK_LOSS_M * valves
     strainer = STRAINER_LOSS_M * (1 + 7 * severity["blockage"])
-    leak = 0.6 * severity["leak"] * np.sqrt(network / NETWORK_LOSS_M)
+    leak = 0.9 * severity["leak"] * np.sqrt(network / NETWORK_LOSS_M)
     loss = PUMP_LOSS_M + strainer + network / (1 + leak) ** 2
     q = np.sqrt(np.maximum(n**2 * SHUT_OFF_HEAD_M - STATIC_HEAD_M, 0) / loss)
     pump_head = np.maximum(n**2 * SHUT_OFF_HEAD_M - PUMP_LOSS_M * q**2, STATIC_HEAD_M)
@@ -50,7 +50,7 @@ def _physics(c: Conditions, severity: Severities, rng: np.random.Generator) -> d
     friction_kw = (FRICTION_KW + 1.1 * severity["bearing_wear"]) * n
     current_a = motor_current_a(hydraulic_w + 1000 * friction_kw, 0.93, 20.0, c.running)
 
-    motor_rise = 45 * (current_a / 62) ** 2 / (1 - 0.5 * severity["overheating"])
+    motor_rise = 45 * (current_a / 62) ** 2 / (1 - 0.7 * severity["overheating"])
     motor_c = c.ambient_c + c.follow(motor_rise, 2400)
     bearing_rise = 24 * friction_kw / FRICTION_KW + 0.15 * motor_rise
     cavitation = 5.0 * np.maximum(CAVITATION_BAR - suction_bar, 0) * n
