@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from appliance.config import Settings, SourceSettings
 from appliance.courier import Courier
 from appliance.credentials import secret
+from appliance.detect.detector import DetectorOptions
 from appliance.incidents import AlertRules
 from appliance.ingest.broker import BrokerOptions, Tls
 from appliance.ingest.codecs import build_codec
@@ -81,6 +82,8 @@ def rules(settings: Settings) -> Rules:
     """Return what holds for every machine."""
     alerts, detection = settings.alerts, settings.detection
     return Rules(
+        # What is budgeted are alarms, so the detector counts them by the same rule.
+        detector=DetectorOptions(confirm=alerts.open_windows, of=alerts.of_windows),
         alerts=AlertRules(
             open_windows=alerts.open_windows,
             of_windows=alerts.of_windows,

@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from appliance import config
+from appliance.assembly import rules
 from appliance.credentials import SECRETS
 from appliance.ingest import codecs
 from appliance.notify import NOTIFIERS
@@ -116,3 +117,16 @@ def test_commented_values_are_the_defaults_unless_they_are_called_examples(optio
     if option.commented and not field.is_required() and not option.comment.endswith("An example:"):
         default = list(field.default) if isinstance(field.default, tuple) else field.default
         assert option.value == default
+
+
+@pytest.mark.parametrize("path", sorted((SHIPPED.parent / "examples").glob("*.toml")), ids=lambda path: path.name)
+def test_every_example_is_valid(path: Path) -> None:
+    assert config.load(path).source
+
+
+def test_alarms_are_budgeted_by_the_rule_that_opens_alerts(tmp_path: Path) -> None:
+    file = tmp_path / "appliance.toml"
+    text = SHIPPED.read_text().replace("#open_windows = 2", "open_windows = 4")
+    file.write_text(text.replace("#of_windows = 3", "of_windows = 5"))
+    detector = rules(config.load(file)).detector
+    assert (detector.confirm, detector.of) == (4, 5)
