@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from appliance.config_errors import explain, unknown_option
-from appliance.credentials import LOOPBACK, SECRETS, FilePath
+from appliance.credentials import LOOPBACK, SECRETS, FilePath, refuse_plaintext
 from appliance.errors import ConfigError
 from appliance.ingest import codecs
 from appliance.ingest.topics import Route, TopicPattern
@@ -192,10 +192,8 @@ class InfluxSettings(Section):
 
     @model_validator(mode="after")
     def _plaintext_is_said_aloud(self) -> Self:
-        if self.url.scheme == "http" and self.url.host not in LOOPBACK and not self.allow_plaintext:
-            raise ValueError(
-                f"url: {self.url} is not this machine and not https; use https, or set allow_plaintext = true"
-            )
+        if not self.allow_plaintext:
+            refuse_plaintext(self.url)
         return self
 
 

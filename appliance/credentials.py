@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, HttpUrl, SecretStr
 
 from appliance.errors import ConfigError
 
@@ -26,6 +26,12 @@ def _expand(path: Path) -> Path:
 
 FilePath = Annotated[Path, AfterValidator(_expand)]
 """A path in the settings; it may begin with ``${CREDENTIALS_DIRECTORY}``."""
+
+
+def refuse_plaintext(url: HttpUrl) -> None:
+    """Raise ValueError, with the remedy, for an address to which nothing may travel unencrypted unless that is said."""
+    if url.scheme == "http" and url.host not in LOOPBACK:
+        raise ValueError(f"url: {url} is not this machine and not https; use https, or set allow_plaintext = true")
 
 
 def secret(key: str, inline: SecretStr | None, path: Path | None) -> str | None:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import urllib3
 from pydantic import Field, HttpUrl, model_validator
 
-from appliance.credentials import LOOPBACK, FilePath, secret
+from appliance.credentials import FilePath, refuse_plaintext, secret
 from appliance.errors import ConfigError, Refused, Rejected, Retry
 from appliance.notify.base import Notifier, NotifierOptions, Publish, as_json
 from appliance.records import Alert
@@ -29,10 +29,8 @@ class WebhookOptions(NotifierOptions):
 
     @model_validator(mode="after")
     def _plaintext_is_said_aloud(self) -> Self:
-        if self.url.scheme == "http" and self.url.host not in LOOPBACK and not self.allow_plaintext:
-            raise ValueError(
-                f"url: {self.url} is not this machine and not https; use https, or set allow_plaintext = true"
-            )
+        if not self.allow_plaintext:
+            refuse_plaintext(self.url)
         return self
 
 

@@ -179,7 +179,7 @@ def test_retained_and_quality_are_read_from_the_flags() -> None:
         b"\0\1t\0\0\0x",  # packet id 0
         b"\0\1t\0\7",  # no properties
         b"\0\1t\0\7\5ab",  # properties longer than the packet
-        b"\0\1t\0\7\xff\xff\xff\xff\x01",  # a length of more than four bytes
+        b"\0\1t\0\7\x80\x80\x80\x80\0x",  # a length of more than four bytes, though it says 0
     ],
 )
 def test_a_malformed_packet_is_an_error_and_no_message(packet: bytes) -> None:
