@@ -26,6 +26,8 @@ from appliance.records import Floats
 
 TIME_COLUMNS = ("time", "timestamp", "timestamps", "datetime", "date", "ts")
 LABEL_COLUMNS = ("label", "labels")
+ARRAYS = frozenset({"values", "timestamps", "channels", "labels", "train_end", "rate_hz", "meta"})
+"""The arrays of an ``.npz`` that have a meaning of their own."""
 EPOCH_UNIT_LIMITS = ((1e11, 1.0), (1e14, 1e3), (1e17, 1e6), (math.inf, 1e9))
 """Epoch numbers below each limit are in s, ms, µs, ns: in seconds 1e11 is the year 5138, in milliseconds 1973."""
 
@@ -52,6 +54,8 @@ class Recording:
     """That many leading samples are declared normal; 0 where nobody has said."""
     meta: Mapping[str, Any] = field(default_factory=dict)
     """Source, licence, ``events`` as [start, end) sample numbers, and for simulated machines ``truth``."""
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """Further arrays [T] of an ``.npz``: which session a sample belongs to (``instance_id``, ``day_id``) and the like."""
 
     def __post_init__(self) -> None:
         if self.values.ndim == 3:
@@ -151,7 +155,8 @@ def _read_npz(path: Path) -> Recording:
         raise RecordingError("meta is not a JSON object: make it one")
     machine = str(meta.get("machine", path.stem))
     channels = tuple(str(name) for name in np.atleast_1d(arrays["channels"]))
-    return Recording(machine, channels, times, values, labels, train_end, meta)
+    columns = {name: array for name, array in arrays.items() if name not in ARRAYS and array.shape == times.shape}
+    return Recording(machine, channels, times, values, labels, train_end, meta, columns)
 
 
 def _read_csv(path: Path) -> Recording:
@@ -195,21 +200,34 @@ def _from_columns(path: Path, names: list[str], column: Callable[[str], Iterable
     channels = tuple(name for name in names if name not in {time_column, label_column})
     if not channels:
         raise RecordingError("has no column beside the time: add the readings")
-    times = np.array([_seconds(cell, row) for row, cell in enumerate(column(time_column), start=2)], dtype=np.float64)
+    times = np.array([_time(cell, row) for row, cell in enumerate(column(time_column), start=2)], dtype=np.float64)
     values = np.column_stack([_numbers(name, column(name)) for name in channels])
     labels = None if label_column is None else (_numbers(label_column, column(label_column)) > 0).astype(np.uint8)
     return Recording(path.stem, channels, times, values, labels)
 
 
-def _seconds(cell: object, row: int) -> float:
-    """Unix seconds of an epoch number, an ISO 8601 text or a timestamp; without a zone it is UTC."""
+def _time(cell: object, row: int) -> float:
+    try:
+        return parse_time(cell)
+    except ValueError as error:
+        raise RecordingError(f"row {row}: {error}") from None
+
+
+def parse_time(cell: object) -> float:
+    """Return Unix seconds of an epoch number, an ISO 8601 text or a timestamp; without a zone it is UTC.
+
+    Raises
+    ------
+    ValueError
+        It is none of these.
+    """
     try:
         moment = cell if isinstance(cell, datetime) else datetime.fromisoformat(str(cell).strip())
     except ValueError:
         try:
             epoch = float(str(cell))
         except ValueError:
-            raise RecordingError(f"row {row}: {cell!r} is no time: write ISO 8601 or Unix seconds") from None
+            raise ValueError(f"{cell!r} is no time: write ISO 8601 or Unix seconds") from None
         return epoch / next((unit for limit, unit in EPOCH_UNIT_LIMITS if abs(epoch) < limit), 1.0)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
