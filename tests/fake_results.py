@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -48,14 +48,14 @@ METHODS = {
 LEARNERS = ("appliance", "blend", "ridge")
 
 
-def fake_rows(ks: tuple[int, ...] = (0, 1, 2, 5, 10), seed: int = 0) -> list[Row]:
-    """Rows for every fleet and method; ``ks`` = (0,) leaves the labels out."""
-    rng = np.random.default_rng(seed)
+def fake_rows(ks: tuple[int, ...] = (0, 1, 2, 5, 10), datasets: Iterable[str] = FLEETS) -> list[Row]:
+    """Rows for every method; ``ks`` = (0,) leaves the labels out."""
+    rng = np.random.default_rng(0)
     return [
         row
-        for dataset, fleet in FLEETS.items()
-        for number in range(fleet.machines)
-        for row in _machine(rng, dataset, fleet, number, ks)
+        for dataset in datasets
+        for number in range(FLEETS[dataset].machines)
+        for row in _machine(rng, dataset, FLEETS[dataset], number, ks)
     ]
 
 

@@ -22,8 +22,17 @@ WIDTH = 4.8
 MOST_BUCKETS = 500
 """A line this wide on the page shows no more."""
 
-INK, SOFT, LINE, ACCENT, EVENT, ALERT = "#010101", "#020202", "#030303", "#040404", "#050505", "#060606"
-COLOURS = {INK: "ink", SOFT: "soft", LINE: "line", ACCENT: "accent", EVENT: "event", ALERT: "alert"}
+INK, SOFT, LINE, ACCENT, EVENT, ALERT, GREEN, PURPLE = (f"#0{i}0{i}0{i}" for i in range(1, 9))
+COLOURS = {
+    INK: "ink",
+    SOFT: "soft",
+    LINE: "line",
+    ACCENT: "accent",
+    EVENT: "event",
+    ALERT: "alert",
+    GREEN: "good",
+    PURPLE: "other",
+}
 """Stand-ins that matplotlib draws with → names of the page's CSS variables, which differ between light and dark."""
 
 STYLE: dict[Any, Any] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from matplotlib.ticker import FixedLocator, MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator
 
 from appliance.evaluation.alerting import RATIO_RANGE, Budget, counted, poisson_range
 from appliance.evaluation.bootstrap import Estimate, Stratum
@@ -13,8 +13,10 @@ from appliance.evaluation.drawing import (
     ACCENT,
     ALERT,
     EVENT,
+    GREEN,
     INK,
     LINE,
+    PURPLE,
     SOFT,
     apart,
     bare,
@@ -26,14 +28,19 @@ from appliance.evaluation.drawing import (
 from appliance.evaluation.examples import Example
 from appliance.evaluation.results import Row
 from appliance.evaluation.summary import Cell
+from appliance.records import Floats
 
 ROW_INCHES = 0.2
 COUNT_TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+LEAST_GAP = 0.07
+"""Of an axis between two ticks."""
+OTHERS = ((SOFT, "s"), (GREEN, "^"), (PURPLE, "v"), (ALERT, "D"), (EVENT, "P"), (INK, "X"))
+"""Colour and marker of each method beside the reference."""
 
 
 @styled
 def forest(cells: Sequence[Cell], reference: str, random: Estimate | None) -> str:
-    """VUS-PR of methods with intervals, the best on top; a random score as a dotted line."""
+    """Draw VUS-PR of methods with intervals, the best on top; a random score as a dotted line."""
     ranked = sorted(cells, key=lambda cell: cell.figures["vus_pr"].value)
     figure = canvas(0.75 + ROW_INCHES * len(ranked))
     axes = bare(figure.add_subplot())
@@ -69,7 +76,7 @@ def deltas(panels: Sequence[tuple[str, Stratum]]) -> str:
         places = np.arange(1, len(values) + 1)
         axes.axhline(0, color=INK, linewidth=0.8)
         axes.vlines(places, 0, values, color=LINE, linewidth=0.8)
-        axes.scatter(places, values, s=14, color=[ACCENT if value > 0 else ALERT for value in values])
+        axes.scatter(places, values, s=14, color=[ACCENT if value > 0 else ALERT for value in values], zorder=3)
         axes.set_title(f"− {name}\nbetter on {int((values > 0).sum())} of {len(values)}")
         axes.set_xlabel("machines, sorted")
         axes.set_xlim(0.3, len(values) + 0.7)
@@ -93,23 +100,24 @@ def k_curves(cells: Sequence[Cell], reference: str) -> str:
     for number, method in enumerate(methods):
         gains = {cell.k: cell.gain for cell in cells if cell.method == method and cell.gain is not None}
         is_ours = method == reference
-        colour = ACCENT if is_ours else SOFT
+        colour, marker = (ACCENT, "o") if is_ours else OTHERS[number % len(OTHERS)]
         shift = 0.09 * (number - (len(methods) - 1) / 2)
         places = np.array([0.0, *(ks.index(k) + shift for k in sorted(gains))])
         values = np.array([0.0, *(gains[k].value for k in sorted(gains))])
-        axes.plot(places, values, "-o", color=colour, linewidth=2 if is_ours else 1, markersize=5 if is_ours else 3.5)
+        width, size = (2.0, 5.0) if is_ours else (1.0, 4.0)
+        axes.plot(places, values, color=colour, marker=marker, linewidth=width, markersize=size)
         for place, k in zip(places[1:], sorted(gains), strict=True):
-            _bar(axes.vlines, gains[k], place, colour, width=2 if is_ours else 1)
-        ends.append(values[-1])
+            _bar(axes.vlines, gains[k], place, colour, width)
+        ends.append((method, colour, values[-1]))
     axes.axhline(0, color=INK, linewidth=0.8, linestyle=":")
     axes.set_xticks(range(len(ks)), [str(k) for k in ks])
     axes.set_xlabel("labelled events k")
     axes.set_ylabel("gain in VUS-PR over k = 0")
     axes.grid(axis="y")
     low, high = axes.get_ylim()
-    for method, end in zip(methods, apart(np.array(ends), 0.08 * (high - low)), strict=True):
-        colour = ACCENT if method == reference else INK
-        axes.text(len(ks) - 0.75, end, method, color=colour, va="center", size=8.5)
+    heights = apart(np.array([end for _, _, end in ends]), 0.08 * (high - low))
+    for (method, colour, _), height in zip(ends, heights, strict=True):
+        axes.text(len(ks) - 0.75, height, method, color=colour, va="center", size=8.5)
     return svg(figure, f"curves {cells[0].dataset}", f"Gain in VUS-PR with labels on {cells[0].dataset}")
 
 
@@ -121,21 +129,20 @@ def kept_budget(rows: Iterable[Row], budget: Budget) -> str:
     figure = canvas(3.2)
     axes = figure.add_subplot()
     axes.patch.set_visible(False)
-    grid = np.geomspace(budgeted.min() / 1.3, budgeted.max() * 1.3, 300)
+    grid = np.linspace(0, 1.15 * budgeted.max(), 600)[1:]
     low, high = poisson_range(grid)
     axes.fill_between(grid, low, high, color=ACCENT, alpha=0.16, linewidth=0)
     axes.plot(grid, grid, color=INK, linewidth=0.8)
     for factor in RATIO_RANGE:
         axes.plot(grid, factor * grid, color=SOFT, linewidth=0.8, linestyle="--")
-    axes.scatter(budgeted, counts, s=16, color=ACCENT, alpha=0.7, linewidth=0)
-    axes.set_xscale("log")
-    axes.set_yscale("symlog", linthresh=1)
-    for axis, most in ((axes.xaxis, grid[-1]), (axes.yaxis, max(high.max(), counts.max()))):
-        axis.set_major_locator(FixedLocator([tick for tick in COUNT_TICKS if tick <= most]))
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.set_minor_locator(FixedLocator([]))
-    axes.set_xlim(grid[0], grid[-1])
-    axes.set_ylim(-0.3, 1.15 * max(high.max(), counts.max()))
+    axes.scatter(budgeted, counts, s=16, color=ACCENT, alpha=0.7, linewidth=0, clip_on=False, zorder=3)
+    most = 1.1 * max(high.max(), counts.max())
+    axes.set_xscale("function", functions=_ROOT)
+    axes.set_yscale("function", functions=_ROOT)
+    axes.set_xticks(_spaced(grid[-1]))
+    axes.set_yticks(_spaced(most))
+    axes.set_xlim(0, grid[-1])
+    axes.set_ylim(0, most)
     axes.grid()
     axes.set_xlabel(f"false alerts budgeted (one a {budget})")
     axes.set_ylabel("false alerts raised")
@@ -170,6 +177,27 @@ def example_figure(example: Example, number: int) -> str:
     several[-1].set_xlim(example.times[0], example.times[-1])
     what = f"Score and signals of {example.dataset} {example.machine}"
     return svg(figure, f"example {number}", what)
+
+
+def _root(values: Floats) -> Floats:
+    """Scale counts so that chance spreads them alike at every height; negative values occur only as margins."""
+    return np.sign(values) * np.sqrt(np.abs(values))
+
+
+def _square(values: Floats) -> Floats:
+    return np.sign(values) * values**2
+
+
+_ROOT = (_root, _square)
+
+
+def _spaced(most: float) -> list[int]:
+    """Ticks for counts, the largest first kept, none nearer than `LEAST_GAP` to the next."""
+    kept: list[int] = []
+    for tick in reversed([tick for tick in COUNT_TICKS if tick <= most]):
+        if not kept or np.sqrt(kept[-1] / most) - np.sqrt(tick / most) >= LEAST_GAP:
+            kept.append(tick)
+    return kept
 
 
 def _bar(lines: Callable[..., object], found: Estimate, place: float, colour: str, width: float) -> None:

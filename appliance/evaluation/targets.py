@@ -125,7 +125,7 @@ def _harmed(summary: Summary) -> Iterator[Target]:
     cells = [(cell.harmed, cell.k) for cell in _labelled(summary, summary.reference) if cell.harmed is not None]
     if cells:
         harmed, k = max(cells, key=lambda each: each[0].value)
-        text = f"Machines harmed, {_where(summary)}, worst k (k = {k}) ≤ {MOST_HARMED:.0%}"
+        text = f"Machines harmed, {_where(summary)}, worst k (k = {k}) ≤ {100 * MOST_HARMED:.0f} %"
         yield Target(text, harmed.value, _interval(harmed), harmed.value <= MOST_HARMED, "share")
 
 
@@ -135,14 +135,14 @@ def _alerts(summary: Summary) -> Iterator[Target]:
         if kept.method == summary.reference and kept.dataset == _widest(summary):
             text = (
                 f"Machines with {low}–{high} of the budgeted false alerts, one a {kept.budget}, "
-                f"≥ {MACHINES_WITHIN:.0%}{_attainable(kept)}"
+                f"≥ {100 * MACHINES_WITHIN:.0f} %{_attainable(kept)}"
             )
             share = kept.within
             yield Target(text, share.value, _interval(share), share.value >= MACHINES_WITHIN, "share")
 
 
 def _attainable(kept: FalseAlerts) -> str:
-    return f" (a perfect threshold at these budgets: {kept.within_if_perfect:.0%})"
+    return f" (a perfect threshold at these budgets: {100 * kept.within_if_perfect:.0f} %)"
 
 
 def _adaptation(summary: Summary) -> Iterator[Target]:

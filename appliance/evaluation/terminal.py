@@ -19,17 +19,17 @@ def summary_table(summary: Summary) -> Table:
     """VUS-PR per dataset without labels: the reference, the evidence mean, the best single detector, a random score."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("dataset", overflow="fold")
-    for name in ("machines", summary.reference, EVIDENCE_MEAN.replace("_", " "), RANDOM, "best single", "lead over it"):
-        table.add_column(escape(name), justify="right", overflow="fold")
+    for name in (summary.reference, EVIDENCE_MEAN.replace("_", " "), RANDOM, "best single", "lead over it"):
+        table.add_column(escape(name), justify="right")
     best = {each.dataset: each for each in summary.best_single}
     for dataset in (*summary.datasets, *([EVERYWHERE] if len(summary.datasets) > 1 else [])):
         single = best.get(dataset)
         lead = summary.best_single_delta if dataset == EVERYWHERE else single.reference_delta if single else None
+        machines = max(cell.machines for cell in summary.cells if cell.dataset == dataset)
         table.add_row(
-            escape(dataset),
-            str(max((cell.machines for cell in summary.cells if cell.dataset == dataset), default=0)),
+            f"{escape(dataset)}\n[dim]{machines} machines[/]",
             *(_figure(_vus_pr(summary, dataset, method)) for method in (summary.reference, EVIDENCE_MEAN, RANDOM)),
-            f"{_figure(single.figure)}\n[dim]{escape(single.method)}[/]" if single else "",
+            f"{_figure(single.figure)}\n[dim]{escape(single.method.removeprefix('evidence:'))}[/]" if single else "",
             f"{signed(lead.value)}\n[dim]{signed_interval(lead)}[/]" if lead else "",
         )
     return table
