@@ -8,6 +8,7 @@
     ├── StoreError         the local database cannot be opened or written
     │   └── DiskFull       no room: hold, acknowledge nothing, try again when there is room
     ├── RecordingError     a file of recorded or simulated machine data cannot be read
+    ├── ResultsError       a file of evaluation results cannot be read or written
     └── SinkError          a server that results are sent to
         ├── Retry          passing: try the same batch again later
         ├── Rejected       the batch was understood and refused: halve it until the bad point is found
@@ -52,6 +53,10 @@ class DiskFull(StoreError):  # noqa: N818 - like the sinks' errors, it names wha
 
 class RecordingError(ApplianceError):
     """A file of recorded or simulated machine data cannot be read."""
+
+
+class ResultsError(ApplianceError):
+    """Evaluation results cannot be read or written; the text names file, row, column and remedy."""
 
 
 class SinkError(ApplianceError):

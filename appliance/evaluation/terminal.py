@@ -1,0 +1,56 @@
+"""Summary → tables for the terminal: the same figures as the report, as far as 80 columns hold them."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from appliance.evaluation.bootstrap import Estimate
+from appliance.evaluation.summary import EVERYWHERE, Summary
+from appliance.evaluation.targets import EVIDENCE_MEAN, targets
+from appliance.evaluation.wording import interval, number, signed, signed_interval, target_interval, target_value
+
+RANDOM = "random"
+VERDICTS = {True: "[green]met[/]", False: "[red]missed[/]", None: "[yellow]open[/]"}
+
+
+def summary_table(summary: Summary) -> Table:
+    """VUS-PR per dataset without labels: the reference, the evidence mean, the best single detector, a random score."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("dataset", overflow="fold")
+    for name in (summary.reference, EVIDENCE_MEAN.replace("_", " "), RANDOM, "best single", "lead over it"):
+        table.add_column(escape(name), justify="right")
+    best = {each.dataset: each for each in summary.best_single}
+    for dataset in (*summary.datasets, *([EVERYWHERE] if len(summary.datasets) > 1 else [])):
+        single = best.get(dataset)
+        lead = summary.best_single_delta if dataset == EVERYWHERE else single.reference_delta if single else None
+        machines = max(cell.machines for cell in summary.cells if cell.dataset == dataset)
+        table.add_row(
+            f"{escape(dataset)}\n[dim]{machines} machines[/]",
+            *(_figure(_vus_pr(summary, dataset, method)) for method in (summary.reference, EVIDENCE_MEAN, RANDOM)),
+            f"{_figure(single.figure)}\n[dim]{escape(single.method.removeprefix('evidence:'))}[/]" if single else "",
+            f"{signed(lead.value)}\n[dim]{signed_interval(lead)}[/]" if lead else "",
+        )
+    return table
+
+
+def targets_table(summary: Summary) -> Table:
+    """Every target that the rows can answer, with what was reached."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("target", overflow="fold")
+    table.add_column("reached", justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for target in targets(summary):
+        table.add_row(escape(target.text), target_value(target), target_interval(target), VERDICTS[target.met])
+    return table
+
+
+def _vus_pr(summary: Summary, dataset: str, method: str) -> Estimate | None:
+    cell = summary.cell(dataset, method)
+    return None if cell is None else cell.figures.get("vus_pr")
+
+
+def _figure(found: Estimate | None) -> str:
+    return "" if found is None else f"{number(found.value)}\n[dim]{interval(found)}[/]"
