@@ -15,6 +15,7 @@ _KNEE = 4.0
 """Spreads from the normal level up to which the scale is about linear; beyond it grows like a logarithm."""
 _LIMIT = 20.0
 """Nothing counts for more than this: about 300 spreads."""
+_LIMIT_OF_CONSTANT = float(__import__("os").environ.get("LC","20"))
 _LARGEST = 1e150
 """Larger readings count as this in warm-up, so that differences stay finite."""
 _IQR_OF_NORMAL = 1.349
@@ -36,7 +37,7 @@ class Normaliser(Fitted):
     rest or constant. Centre and scale then follow the machine slowly, through `learn`.
     """
 
-    FITTED: ClassVar[tuple[str, ...]] = ("rate",)
+    FITTED: ClassVar[tuple[str, ...]] = ("rate", "limit")
     LIVE: ClassVar[tuple[str, ...]] = ("centre", "scale")
 
     def __init__(self, series: Floats, rate: float) -> None:
@@ -44,12 +45,15 @@ class Normaliser(Fitted):
         self.rate = rate
         self.centre = np.zeros(len(series))
         self.scale = np.ones(len(series))
+        self.limit = np.full(len(series), _LIMIT)
         for channel, values in enumerate(series):
             known = values[np.isfinite(values)]
             if known.size:
                 self.centre[channel], self.scale[channel] = _centre_and_scale(
                     np.clip(known.astype(np.float64), -_LARGEST, _LARGEST)
                 )
+                if known.min() == known.max():
+                    self.limit[channel] = _LIMIT_OF_CONSTANT
 
     def apply(self, values: Floats) -> Windows:
         """Normalise raw windows [n, channel, time]; what is not finite is missing."""
@@ -63,8 +67,8 @@ class Normaliser(Fitted):
         if not math.isfinite(total):
             mask = np.isfinite(scaled)
             scaled = hold(scaled, mask)
-        np.minimum(scaled, _LIMIT, out=scaled)
-        np.maximum(scaled, -_LIMIT, out=scaled)
+        np.minimum(scaled, self.limit[:, None], out=scaled)
+        np.maximum(scaled, -self.limit[:, None], out=scaled)
         return Windows(scaled, mask)
 
     def learn(self, window: Windows, doubt: float) -> None:

@@ -1,0 +1,42 @@
+"""Evidence: the window belongs to none of the machine's usual modes."""
+
+from __future__ import annotations
+
+import warnings
+from typing import ClassVar
+
+import numpy as np
+from scipy.cluster.vq import kmeans2
+
+from appliance.detect.evidence.base import EvidenceDetector, Oddity
+from appliance.detect.windows import Windows
+
+_MODES = 8
+_FIT_LIMIT = 4.0
+"""A strange warm-up window must not get a mode of its own."""
+_MOST_WINDOWS = 1500
+"""Warm-up windows looked at; more change nothing."""
+
+
+class Clusters(EvidenceDetector):
+    """Distance to the nearest of a few k-means centres of the window features (Lloyd 1982; ++ seeding)."""
+
+    FITTED: ClassVar[tuple[str, ...]] = ("centres",)
+
+    def fit(self, windows: Windows, seed: int) -> None:
+        """Find the modes."""
+        rows = np.clip(windows.standard[:: max(1, len(windows) // _MOST_WINDOWS)], -_FIT_LIMIT, _FIT_LIMIT)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # fewer modes than asked for: the empty ones stay apart
+            self.centres, _ = kmeans2(rows, min(_MODES, len(rows)), seed=np.random.default_rng(seed), minit="++")
+
+    def oddity(self, windows: Windows) -> Oddity:
+        """Log squared distance to the nearest centre, over the channels that are present."""
+        rows = windows.standard
+        channels = windows.present.shape[1]
+        kinds = rows.shape[1] // channels
+        known = np.tile(windows.present, kinds)
+        gap = known @ (0.5 * np.square(self.centres.T)) - rows @ self.centres.T
+        difference = np.square(rows - self.centres[gap.argmin(axis=1)]) * known
+        share = np.add.reduce(difference.reshape(len(rows), kinds, channels), axis=1) * windows.present_share
+        return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)
