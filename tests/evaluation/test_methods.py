@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from appliance.detect.windows import Windows
+from appliance.evaluation.baselines import cnn_forecaster, deepsad, devnet
 from appliance.evaluation.baselines.evidence import EvidenceMean
 from appliance.evaluation.baselines.river_zscore import RiverZScore
 from appliance.evaluation.methods import METHODS, Batch, Judged, Method, MissingExtra, Support, Unsuited
@@ -31,6 +32,15 @@ from tests.evaluation.conformance import (
 )
 
 
+@pytest.fixture
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the training: what the checks ask does not depend on how good a method is."""
+    for training in (devnet, deepsad):
+        monkeypatch.setattr(training, "_STEPS", training._STEPS // 10)
+    monkeypatch.setattr(cnn_forecaster, "_EPOCHS", cnn_forecaster._EPOCHS // 10)
+
+
+@pytest.mark.usefixtures("short_training")
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", METHODS)
 def test_conforms(name: str, check: Callable[[Make], None]) -> None:

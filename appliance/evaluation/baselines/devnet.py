@@ -18,7 +18,7 @@ _MARGIN = 5.0
 _RATE, _DECAY = 1e-3, 1e-2
 """As the authors train it, with RMSprop."""
 _BATCH, _STEPS = 128, 400
-"""The authors take 1000 steps of 512; on the features of one machine the loss stands still long before."""
+"""The authors take 1000 steps of 512: on some machines that ranks better than this, on as many worse."""
 
 
 class DevNet(Taught):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -56,9 +56,19 @@ def _suits(detector: str, views: Views) -> bool:
     return length >= _LEAST_LENGTH.get(detector, 1)
 
 
-@lru_cache(maxsize=len(EVIDENCE))
+_RANKED: WeakKeyDictionary[Views, dict[tuple[str, int], Judged]] = WeakKeyDictionary()
+"""By detector and seed, for as long as somebody holds the views: the mean asks for what the single detectors made."""
+
+
 def _ranked(views: Views, detector: str, seed: int) -> Judged:
-    """Evidence of one detector; kept for the mean, which asks for all of them on the same views."""
+    known = _RANKED.setdefault(views, {})
+    if (detector, seed) not in known:
+        known[detector, seed] = _rank(views, detector, seed)
+    return known[detector, seed]
+
+
+def _rank(views: Views, detector: str, seed: int) -> Judged:
+    """Evidence of one detector."""
     warm_up = views.train
     fold = np.arange(len(warm_up)) * _PARTS // len(warm_up) % _FOLDS
     oddity = np.empty(len(warm_up))
