@@ -1,0 +1,92 @@
+"""Baselines: each evidence detector of the appliance alone, and the plain mean of them all."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from appliance.detect.evidence import EVIDENCE, EvidenceDetector
+from appliance.detect.tail import TailRank
+from appliance.detect.windows import Windows
+from appliance.evaluation.methods import Judged, Method, Support, Unsuited, chunked
+from appliance.evaluation.trials import Views
+from appliance.records import Floats
+
+_FOLDS, _PARTS = 4, 40
+"""The warm-up is judged in quarters of ten parts each, as the appliance does."""
+_LEAST_LENGTH = {"spectrum": 2}
+"""Samples without which a window has no rhythm."""
+
+
+class SingleEvidence(Method):
+    """One evidence detector: -ln p under the machine's own normal, as fitted on the warm-up; it learns nothing later.
+
+    Two of the detectors draw (which references are kept, where trees split), too little for a second seed to matter.
+    """
+
+    def __init__(self, detector: str) -> None:
+        self.name = f"evidence:{detector}"
+        self.detector = detector
+
+    def judge(self, views: Views, support: Support, seed: int) -> Judged:
+        """Rank every window's oddity among the held-out warm-up."""
+        if not _suits(self.detector, views):
+            raise Unsuited(f"{self.detector} needs windows of at least {_LEAST_LENGTH[self.detector]} samples")
+        return Judged(*(scores.copy() for scores in _ranked(views, self.detector, seed)))
+
+
+class EvidenceMean(Method):
+    """The plain geometric mean of 1 + evidence over all detectors, less 1: it ranks as the mean of ln(1 + evidence)."""
+
+    name = "evidence_mean"
+
+    def judge(self, views: Views, support: Support, seed: int) -> Judged:
+        """Average the detectors that suit the windows."""
+        ranked = [_ranked(views, detector, seed) for detector in EVIDENCE if _suits(detector, views)]
+        warm_up, test = (
+            np.expm1(np.mean([np.log1p(evidence) for evidence in column], axis=0))
+            for column in zip(*ranked, strict=True)
+        )
+        return Judged(warm_up, test)
+
+
+def _suits(detector: str, views: Views) -> bool:
+    length: int = views.train.values.shape[2]
+    return length >= _LEAST_LENGTH.get(detector, 1)
+
+
+_RANKED: WeakKeyDictionary[Views, dict[tuple[str, int], Judged]] = WeakKeyDictionary()
+"""By detector and seed, for as long as somebody holds the views: the mean asks for what the single detectors made."""
+
+
+def _ranked(views: Views, detector: str, seed: int) -> Judged:
+    known = _RANKED.setdefault(views, {})
+    if (detector, seed) not in known:
+        known[detector, seed] = _rank(views, detector, seed)
+    return known[detector, seed]
+
+
+def _rank(views: Views, detector: str, seed: int) -> Judged:
+    """Evidence of one detector."""
+    warm_up = views.train
+    fold = np.arange(len(warm_up)) * _PARTS // len(warm_up) % _FOLDS
+    oddity = np.empty(len(warm_up))
+    for held in range(_FOLDS):
+        rest = _fitted(detector, warm_up[np.flatnonzero(fold != held)], seed)
+        oddity[fold == held] = rest.oddity(warm_up[np.flatnonzero(fold == held)]).values
+    ranks = TailRank(oddity[:, None])
+    whole = _fitted(detector, warm_up, seed)
+    return Judged(
+        _evidence(ranks, oddity), _evidence(ranks, chunked(views.test, lambda some: whole.oddity(some).values))
+    )
+
+
+def _fitted(detector: str, windows: Windows, seed: int) -> EvidenceDetector:
+    fitted = EVIDENCE[detector]()
+    fitted.fit(windows, seed)
+    return fitted
+
+
+def _evidence(ranks: TailRank, oddity: Floats) -> Floats:
+    return np.array([ranks.evidence([value])[0] for value in oddity.tolist()])
