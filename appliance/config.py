@@ -112,7 +112,7 @@ class SourceSettings(Section):
         description="How a payload is read."
     )
     period_secs: float = Field(default=1.0, gt=0, le=86_400, description="Width of a grid cell.")
-    length: int = Field(default=64, ge=8, le=4096, description="Cells in a window.")
+    length: int = Field(default=64, ge=1, le=4096, description="Cells in a window.")
     hop: int = Field(default=16, ge=1, le=4096, description="Cells from one window to the next.")
     lateness_secs: float = Field(default=0.0, ge=0, le=86_400)
     fill: Literal["hold", "linear", "none"] = "hold"

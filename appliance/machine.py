@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.detect.detector import Detector, DetectorOptions
+from appliance.detect.scales import Past
 from appliance.incidents import AlertRules, IncidentTracker
 from appliance.records import Alert, Blank, Block, Floats, Model, Score, Signal, Window
 from appliance.windows import OUTAGE, Closed, Grid, GridSpec, fill_gaps
@@ -65,6 +66,8 @@ class Machine:
         self._version = 0
         self._warm = 0  # windows with enough data so far
         self._began: float | None = None  # start of the first window: what is stored from before had another grid
+        self._past = Past(grid.length, grid.hop)
+        self._next_start: float | None = None  # of the window after the last one, if nothing is left out between
         self._pending: list[Block] = []  # settled, not yet long enough for a block of their own
         self._last: Score | None = None
 
@@ -73,6 +76,7 @@ class Machine:
         window = closed.window
         if self._began is None:
             self._began = window.start
+        self._note_silence(window.start)
         blocks = self._settle(window, closed.settled)
         coverage = float(np.mean(~np.isnan(window.values[: len(self._known) or None])))
         score = self._score(window, coverage)
@@ -82,8 +86,16 @@ class Machine:
             self._warm += 1
             if self._warm >= self._warmup_windows:
                 model = self._fit(history, blocks)
+        self._past.extend(closed.settled)
         self._last = score
         return Judged(score, alert, blocks, model)
+
+    def _note_silence(self, start: float) -> None:
+        """Keep the past in step with the clock where windows were stepped over."""
+        hop_secs = self._spec.hop * self._spec.period_secs
+        if self._next_start is not None:
+            self._past.skip(round((start - self._next_start) / hop_secs))
+        self._next_start = start + hop_secs
 
     def _score(self, window: Window, coverage: float) -> Score:
         blank: Blank | None = None
@@ -97,7 +109,7 @@ class Machine:
         contributions: dict[str, float] = {}
         if blank is None and self._detector is not None:
             values = window.values[: len(self._known)]
-            verdict = self._detector.score(values)
+            verdict = self._detector.score(values, self._past.cells[: len(self._known)])
             limit = self._detector.threshold(self._windows_per_week, self._budget)
             value, threshold = verdict.score, limit.score
             alarm, extrapolated = value >= threshold, limit.extrapolated
@@ -212,6 +224,8 @@ class Machine:
             "warm": self._warm,
             "began": self._began,
             "version": self._version,
+            "past": self._past.cells,
+            "next_start": self._next_start,
             "pending": [[block.start, list(block.channels), block.values] for block in self._pending],
             "detector": None if self._detector is None else self._detector.snapshot()[1],
         }
@@ -232,6 +246,8 @@ class Machine:
         self._warm = state["warm"]
         self._began = state["began"]
         self._version = state["version"]
+        self._past.cells = state.get("past", self._past.cells)  # an older version kept none
+        self._next_start = state.get("next_start")
         self._pending = [Block(self.name, start, tuple(names), values) for start, names, values in state["pending"]]
         return True
 

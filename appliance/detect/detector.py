@@ -2,13 +2,14 @@
 
 ::
 
-    raw window → normalise → features → evidence detectors → ranks → mean → precedents → calibrate → verdict
+                             ┌ last quarter ─┐
+    window ─┬─ normalise ─┬──┤ window        ├─ each: features → evidence → ranks ─ mean ─ precedents ─ calibrate ─ verdict
+    past ───┘             └──┤ 4 windows     │
+                             └ 16 windows ───┘
 """
 
 from __future__ import annotations
 
-import math
-import operator
 from dataclasses import dataclass
 from typing import Self
 
@@ -16,27 +17,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.detect.calibrate import Calibrator, Threshold
-from appliance.detect.evidence import EVIDENCE, EvidenceDetector
-from appliance.detect.normalise import Normaliser
+from appliance.detect.lens import FOLDS, Lens
+from appliance.detect.normalise import Normaliser, spread_of_means
 from appliance.detect.precedents import Precedents
+from appliance.detect.scales import SCALES, WINDOW, Scale, pool, scales_for, unit_of
 from appliance.detect.state import State
-from appliance.detect.tail import TailRank
-from appliance.detect.windows import FeatureScale, Windows, cut
+from appliance.detect.windows import Windows, cut
 from appliance.records import Floats, Verdict
 
 Indices = NDArray[np.intp]
 
-FORMAT = 2
+FORMAT = 3
 """Of the saved state: raised whenever an older state would no longer be understood, or would score differently."""
-_FOLDS = 4
-"""The warm-up is judged in quarters, each by what was fitted on the other three."""
 _PARTS = 40
-"""Each quarter is spread over the warm-up in ten parts, so that it holds every shift."""
-_MIN_WINDOWS = 8 * _FOLDS
+"""For precedents the warm-up is judged in quarters of ten parts each, so that every quarter holds every shift."""
+_LEAST_WINDOWS = 8 * FOLDS
 _LEAST_COVERAGE = 0.5
-"""A warm-up window with fewer of its cells read teaches nothing."""
-_USUAL_LOUDNESS = math.log(2.0)
-"""ln(1 + evidence) of an average normal window: a detector this quiet blames nobody."""
+"""A window with fewer of its cells read teaches nothing, and says nothing at a scale that it does not fill."""
+_MOST_CELLS = 40_000_000
+"""Cells of warm-up windows held at once: 320 MB, on a machine of 500 channels and more."""
+_CHUNK = 256
 _SURE, _DOUBTFUL = 1.0, 3.0
 """Scores up to which a window is learned from in full, and from which not at all."""
 
@@ -45,7 +45,6 @@ _SURE, _DOUBTFUL = 1.0, 3.0
 class DetectorOptions:
     """How a detector is built; the defaults suit any machine."""
 
-    evidence: tuple[str, ...] = tuple(EVIDENCE)
     max_windows: int = 3000
     """Warm-up windows looked at; a longer warm-up is thinned out evenly, a shorter one cut twice as densely."""
     confirm: int = 2
@@ -63,21 +62,21 @@ class Detector:
 
     def __init__(
         self,
+        unit: int,
         normaliser: Normaliser,
-        features: FeatureScale,
-        detectors: dict[str, EvidenceDetector],
-        ranks: TailRank,
+        lenses: dict[str, Lens],
+        narrower: dict[str, Floats],
         precedents: Precedents,
         calibrator: Calibrator,
     ) -> None:
+        self._unit = unit
         self._normaliser = normaliser
-        self._features = features
-        self._detectors = detectors
-        self._ranks = ranks
+        self._lenses = lenses
+        self._narrower = narrower
         self._precedents = precedents
         self._calibrator = calibrator
-        weights = [detector.weight for detector in detectors.values()]
-        self._weights = [weight / sum(weights) for weight in weights]
+        total = sum(lens.scale.weight for lens in lenses.values())
+        self._shares = {suffix: lens.scale.weight / total for suffix, lens in lenses.items()}
 
     @classmethod
     def fit(cls, series: Floats, *, length: int, hop: int, seed: int, options: DetectorOptions) -> Self:
@@ -95,62 +94,109 @@ class Detector:
         Raises
         ------
         ValueError
-            Fewer than `_MIN_WINDOWS` windows are at least half covered, there is no channel, or a window has one cell.
+            Fewer than 32 windows are at least half covered, or there is no channel.
         """
-        if not len(series) or length < 2:
-            raise ValueError(f"cannot fit {len(series)} channels in windows of {length} cells: needs a channel and two")
+        if not len(series):
+            raise ValueError("cannot fit a machine without a channel")
         total = (series.shape[1] - length) // hop + 1
-        per_hop = 2 if hop % 2 == 0 and 2 * total <= options.max_windows else 1
-        raw = cut(series, length, hop // per_hop * max(1, -(-total // options.max_windows)))
-        raw = raw[np.isfinite(raw).mean(axis=(1, 2)) >= _LEAST_COVERAGE] if len(raw) else raw
-        if len(raw) < _MIN_WINDOWS:
+        most = max(_LEAST_WINDOWS, min(options.max_windows, _MOST_CELLS // (len(series) * length)))
+        per_hop = 2 if hop % 2 == 0 and 2 * total <= most else 1
+        step = hop // per_hop * max(1, -(-total // most))
+        raw = cut(series, length, step)
+        ends = length + step * np.arange(len(raw))
+        usable = np.isfinite(raw).mean(axis=(1, 2)) >= _LEAST_COVERAGE if len(raw) else np.empty(0, dtype=bool)
+        raw, ends = raw[usable], ends[usable]
+        if len(raw) < _LEAST_WINDOWS:
             msg = (
                 f"warm-up of {series.shape[1]} cells has {len(raw)} usable windows of {length} cells, "
-                f"needs {_MIN_WINDOWS}: let it run longer"
+                f"needs {_LEAST_WINDOWS}: let it run longer"
             )
             raise ValueError(msg)
-        memory = options.memory * max(total, _MIN_WINDOWS)
-        normaliser = Normaliser(series, rate=1.0 / memory)
+        normaliser = Normaliser(series, rate=1.0 / (options.memory * max(total, _LEAST_WINDOWS)))
         windows = normaliser.apply(raw)
-        features = FeatureScale(windows)
-        features.apply(windows)
-        part = np.arange(len(windows)) * _PARTS // len(windows) % _FOLDS
-        held_out = _held_out(options.evidence, windows, part, seed)
-        ranks = TailRank(held_out)
-        detectors = _fitted(options.evidence, windows, seed)
-        weights = np.array([detector.weight for detector in detectors.values()])
-        evidence = np.array([ranks.evidence(row) for row in held_out.tolist()])
-        strangeness = np.log1p(evidence) @ (weights / weights.sum())
+        lenses: dict[str, Lens] = {}
+        narrower: dict[str, Floats] = {}
+        loudness = np.zeros(len(raw))
+        for scale in scales_for(length):
+            seen = np.arange(len(raw))
+            at_scale = windows.last(scale.cells(length)) if scale.stride == 1 else None
+            if at_scale is None:
+                stretches = _stretches(series, ends, length, scale, unit_of(hop))
+                seen = np.flatnonzero(np.isfinite(stretches).mean(axis=(1, 2)) >= _LEAST_COVERAGE)
+                if len(seen) < _LEAST_WINDOWS:
+                    continue
+                narrower[scale.suffix] = spread_of_means(stretches[seen], normaliser)
+                at_scale = normaliser.apply(stretches[seen], narrower[scale.suffix])
+            count = series.shape[1] / (length * scale.stride)
+            lens, loud = Lens.fit(scale, at_scale, count, seed)
+            lenses[scale.suffix] = lens
+            loudness[seen] += scale.weight * loud
+        strangeness = loudness / sum(lens.scale.weight for lens in lenses.values())
+        lenses[WINDOW.suffix].features.apply(windows)
         precedents = Precedents(windows.standard, strangeness)
-        new = _without_precedent(windows.standard, strangeness, part)
+        new = _without_precedent(windows.standard, strangeness)
         block = max(8, 2 * -(-length // hop))
         calibrator = Calibrator(new[::per_hop], block, options.confirm, options.of)
-        return cls(normaliser, features, detectors, ranks, precedents, calibrator)
+        return cls(unit_of(hop), normaliser, lenses, narrower, precedents, calibrator)
 
-    def score(self, window: Floats) -> Verdict:
-        """Judge a window [channel, time] in raw units with NaN for missing cells.
+    def score(self, window: Floats, past: Floats | None = None) -> Verdict:
+        """Judge a window.
+
+        Parameters
+        ----------
+        window
+            [channel, time] in raw units with NaN for missing cells.
+        past
+            [channel, unit] the cells before it, as `appliance.detect.scales.Past` keeps them; without them the slow
+            scales stay silent.
 
         Raises
         ------
         ValueError
             The window holds no reading at all: there is nothing to say of it.
         """
-        windows = self._windows(window)
+        windows = self._normaliser.apply(window[None])
         if windows.mask is not None and not windows.present.any():
             raise ValueError("the window holds no reading: it cannot be scored")
-        oddities = [detector.oddity(windows) for detector in self._detectors.values()]
-        evidence = self._ranks.evidence([float(oddity.values[0]) for oddity in oddities])
-        loudness = [math.log1p(value) for value in evidence]
-        combined = sum(map(operator.mul, self._weights, loudness))
+        combined = 0.0
+        blame = np.zeros(len(window))
+        evidence: dict[str, float] = {}
+        loudest: dict[str, tuple[float, str]] = {}
+        for suffix, lens in self._lenses.items():
+            seen = self._at_scale(lens.scale, window, past, windows)
+            if seen is None:
+                continue
+            heard = lens.listen(seen)
+            combined += self._shares[suffix] * heard.loudness
+            blame += self._shares[suffix] * heard.blame
+            for name, value in zip(lens.detectors, heard.evidence, strict=True):
+                if name not in loudest or value > loudest[name][0]:
+                    loudest[name] = value, name + suffix
+        evidence = {name: value for value, name in loudest.values()}
         strangeness = self._precedents.forgive(windows.standard[0], combined)
         score, extrapolated = self._calibrator.score(strangeness)
+        total = float(np.add.reduce(blame))
         return Verdict(
             score=score,
             strangeness=strangeness,
             extrapolated=extrapolated,
-            evidence=dict(zip(self._detectors, evidence, strict=True)),
-            contributions=_blame([oddity.by_channel for oddity in oddities], loudness, window.shape[0]),
+            evidence=evidence,
+            contributions=blame / total if total > 0 else blame,
         )
+
+    def _at_scale(self, scale: Scale, window: Floats, past: Floats | None, windows: Windows) -> Windows | None:
+        if scale.stride == 1:
+            cells = scale.cells(window.shape[1])
+            return windows if cells == window.shape[1] else windows.last(cells)
+        if past is None:
+            return None
+        length, unit = window.shape[1], self._unit
+        wanted = length * scale.stride // unit
+        units = np.concatenate([past[: len(window)], pool(window[:, length % unit :], unit)], axis=1)[:, -wanted:]
+        if units.shape[1] < wanted:
+            units = np.pad(units, ((0, 0), (wanted - units.shape[1], 0)), constant_values=np.nan)
+        seen = self._normaliser.apply(pool(units, scale.stride // unit)[None], self._narrower[scale.suffix])
+        return seen if seen.mask is None or seen.mask.mean() >= _LEAST_COVERAGE else None
 
     def learn(self, window: Floats, verdict: Verdict) -> None:
         """Follow a window that `score` has judged and that lies outside any incident.
@@ -161,10 +207,7 @@ class Detector:
         doubt = min(1.0, max(0.0, (verdict.score - _SURE) / (_DOUBTFUL - _SURE)))
         self._calibrator.learn(verdict.strangeness)
         if doubt < 1.0:
-            windows = self._windows(window)
-            for detector in self._detectors.values():
-                detector.learn(windows)
-            self._normaliser.learn(windows, doubt)
+            self._normaliser.learn(self._normaliser.apply(window[None]), doubt)
 
     def threshold(self, windows_per_week: float, false_alarms_per_week: float) -> Threshold:
         """Return the threshold that spends a budget of false alarms."""
@@ -172,15 +215,17 @@ class Detector:
 
     def snapshot(self) -> tuple[State, State]:
         """Return (model, live): what `fit` made, and the small rest that `learn` changes."""
-        parts = {
-            "normaliser": self._normaliser.snapshot(),
-            "features": self._features.snapshot(),
-            "ranks": self._ranks.snapshot(),
-            "precedents": self._precedents.snapshot(),
-            "calibrator": self._calibrator.snapshot(),
-        } | {f"evidence.{name}": detector.snapshot() for name, detector in self._detectors.items()}
-        model: State = {name: fitted for name, (fitted, _) in parts.items()}
-        return {"format": FORMAT} | model, {name: live for name, (_, live) in parts.items() if live}
+        normaliser, calibrator = self._normaliser.snapshot(), self._calibrator.snapshot()
+        model: State = {
+            "format": FORMAT,
+            "unit": self._unit,
+            "normaliser": normaliser[0],
+            "narrower": dict(self._narrower),
+            "lenses": {suffix: lens.snapshot() for suffix, lens in self._lenses.items()},
+            "precedents": self._precedents.snapshot()[0],
+            "calibrator": calibrator[0],
+        }
+        return model, {"normaliser": normaliser[1], "calibrator": calibrator[1]}
 
     @classmethod
     def restore(cls, model: State, live: State) -> Self:
@@ -194,59 +239,36 @@ class Detector:
         if model.get("format") != FORMAT:
             msg = f"the saved detector has format {model.get('format')}, this version reads {FORMAT}: fit it anew"
             raise ValueError(msg)
-        names = [name.removeprefix("evidence.") for name in model if name.startswith("evidence.")]
+        scales = {scale.suffix: scale for scale in SCALES}
         return cls(
+            model["unit"],
             Normaliser.restore(model["normaliser"], live["normaliser"]),
-            FeatureScale.restore(model["features"], {}),
-            {
-                name: EVIDENCE[name].restore(model[f"evidence.{name}"], live.get(f"evidence.{name}", {}))
-                for name in names
-            },
-            TailRank.restore(model["ranks"], {}),
+            {suffix: Lens.restore(scales[suffix], state) for suffix, state in model["lenses"].items()},
+            model["narrower"],
             Precedents.restore(model["precedents"], {}),
             Calibrator.restore(model["calibrator"], live["calibrator"]),
         )
 
-    def _windows(self, window: Floats) -> Windows:
-        windows = self._normaliser.apply(window[None])
-        self._features.apply(windows)
-        return windows
+
+def _stretches(series: Floats, ends: Indices, length: int, scale: Scale, unit: int) -> Floats:
+    """Means [n, channel, length] over the cells of a slow scale up to each end; NaN before the series began."""
+    wanted = length * scale.stride // unit
+    whole = pool(series[:, : series.shape[1] // unit * unit], unit)
+    padded = np.pad(whole, ((0, 0), (wanted, 0)), constant_values=np.nan)
+    views = np.lib.stride_tricks.sliding_window_view(padded, wanted, axis=1)  # (channel, last unit, unit)
+    chunks = [
+        pool(views[:, ends[first : first + _CHUNK] // unit].swapaxes(0, 1), scale.stride // unit)
+        for first in range(0, len(ends), _CHUNK)
+    ]
+    return np.concatenate(chunks)
 
 
-def _fitted(names: tuple[str, ...], windows: Windows, seed: int) -> dict[str, EvidenceDetector]:
-    detectors = {name: EVIDENCE[name]() for name in names}
-    for detector in detectors.values():
-        detector.fit(windows, seed)
-    return detectors
-
-
-def _held_out(names: tuple[str, ...], windows: Windows, part: Indices, seed: int) -> Floats:
-    """Oddity [n, detector] of each window by detectors fitted without its part of the warm-up."""
-    held_out = np.empty((len(windows), len(names)))
-    for fold in range(_FOLDS):
-        held = windows[np.flatnonzero(part == fold)]
-        detectors = _fitted(names, windows[np.flatnonzero(part != fold)], seed)
-        held_out[part == fold] = np.stack([detector.oddity(held).values for detector in detectors.values()], axis=1)
-    return held_out
-
-
-def _without_precedent(standard: Floats, strangeness: Floats, part: Indices) -> Floats:
+def _without_precedent(standard: Floats, strangeness: Floats) -> Floats:
     """Strangeness [n] of each window less what the other parts of the warm-up have shown."""
+    fold = np.arange(len(standard)) * _PARTS // len(standard) % FOLDS
     new = strangeness.copy()
-    for fold in range(_FOLDS):
-        precedents = Precedents(standard[part != fold], strangeness[part != fold])
-        for i in np.flatnonzero(part == fold):
+    for number in range(FOLDS):
+        precedents = Precedents(standard[fold != number], strangeness[fold != number])
+        for i in np.flatnonzero(fold == number):
             new[i] = precedents.forgive(standard[i], float(strangeness[i]))
     return new
-
-
-def _blame(by_channel: list[Floats | None], loudness: list[float], channels: int) -> Floats:
-    """[channel] shares: each detector's own, weighted by how much louder than usual it spoke."""
-    blame = np.zeros(channels)
-    for share, loud in zip(by_channel, loudness, strict=True):
-        if share is not None and loud > _USUAL_LOUDNESS:
-            total = float(np.add.reduce(share[0]))
-            if total > 0:
-                blame += share[0] * ((loud - _USUAL_LOUDNESS) / total)
-    total = float(np.add.reduce(blame))
-    return blame / total if total > 0 else blame

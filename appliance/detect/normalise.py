@@ -15,9 +15,13 @@ _KNEE = 4.0
 """Spreads from the normal level up to which the scale is about linear; beyond it grows like a logarithm."""
 _LIMIT = 20.0
 """Nothing counts for more than this: about 300 spreads."""
-_LIMIT_OF_CONSTANT = float(__import__("os").environ.get("LC","20"))
+_LIMIT_OF_CONSTANT = 4.0
+"""And a channel that never moved for no more than this: its spread is unknown, so how far it moved means little. A
+status bit that is set for the first time must be heard, and not drown out all else."""
 _LARGEST = 1e150
 """Larger readings count as this in warm-up, so that differences stay finite."""
+_NARROWEST = 0.1
+"""Means over slow scales are never taken to be known better than this share of a single reading's spread."""
 _IQR_OF_NORMAL = 1.349
 """Interquartile range of a standard normal distribution: turns an IQR into a standard deviation."""
 _RELATIVE_FLOOR = 0.01
@@ -55,11 +59,18 @@ class Normaliser(Fitted):
                 if known.min() == known.max():
                     self.limit[channel] = _LIMIT_OF_CONSTANT
 
-    def apply(self, values: Floats) -> Windows:
-        """Normalise raw windows [n, channel, time]; what is not finite is missing."""
+    def apply(self, values: Floats, narrower: Floats | None = None) -> Windows:
+        """Normalise raw windows [n, channel, time]; what is not finite is missing.
+
+        Parameters
+        ----------
+        narrower
+            [channel] the spread of these values as a share of that of single readings, where they are means of some.
+        """
+        scale = self.scale if narrower is None else self.scale * narrower
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = np.subtract(values, self.centre[:, None], order="C")
-            scaled *= (1.0 / (_KNEE * self.scale))[:, None]
+            scaled *= (1.0 / (_KNEE * scale))[:, None]
             np.arcsinh(scaled, out=scaled)
             total = float(np.add.reduce(scaled, axis=None))
         scaled *= _KNEE
@@ -95,3 +106,14 @@ def _centre_and_scale(known: Floats) -> tuple[float, float]:
             _ABSOLUTE_FLOOR if not steps.size else np.finfo(float).tiny,
         )
     )
+
+
+def spread_of_means(means: Floats, normaliser: Normaliser) -> Floats:
+    """[channel] spread of means over several cells [n, channel, time] as a share of that of single readings."""
+    narrower = np.ones(means.shape[1])
+    for channel in range(means.shape[1]):
+        known = means[:, channel][np.isfinite(means[:, channel])]
+        if known.size:
+            scale = _centre_and_scale(np.clip(known, -_LARGEST, _LARGEST))[1]
+            narrower[channel] = scale / normaliser.scale[channel]
+    return np.clip(narrower, _NARROWEST, 1.0)

@@ -59,6 +59,15 @@ class Windows:
         chosen.standard = self.standard[which]
         return chosen
 
+    def last(self, cells: int) -> Windows:
+        """Return the windows' last cells only, without features."""
+        return Windows(self.values[:, :, -cells:], None if self.mask is None else self.mask[:, :, -cells:])
+
+    @property
+    def coverage(self) -> Floats:
+        """[n] share of the cells that hold a reading."""
+        return np.ones(len(self.values)) if self.mask is None else self.mask.mean(axis=(1, 2))
+
     def average(self, cells: Floats) -> Floats:
         """Average over time the cells [n, channel, time] that hold a reading: [n, channel]."""
         average: Floats

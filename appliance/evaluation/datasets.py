@@ -172,7 +172,9 @@ def trial_of(dataset: str, recording: Recording, rules: Rules) -> Trial | Skippe
     if not len(trial.test_ends):
         return Skipped(dataset, recording.machine, "nothing is left to score after the normal part")
     if trial.test_labels.all():
-        return Skipped(dataset, recording.machine, "everything after the normal part is an event: nothing to tell apart")
+        return Skipped(
+            dataset, recording.machine, "everything after the normal part is an event: nothing to tell apart"
+        )
     return trial
 
 

@@ -5,7 +5,7 @@ from appliance.detect.evidence.base import EvidenceDetector, Oddity
 from appliance.detect.evidence.clusters import Clusters
 from appliance.detect.evidence.extreme import ExtremeValue
 from appliance.detect.evidence.feature_pca import FeaturePca
-from appliance.detect.evidence.half_space import HalfSpace
+from appliance.detect.evidence.forecast import Forecast
 from appliance.detect.evidence.hotelling import Hotelling
 from appliance.detect.evidence.level import Level
 from appliance.detect.evidence.neighbours import Neighbours
@@ -24,9 +24,9 @@ EVIDENCE: dict[str, type[EvidenceDetector]] = {
     "neighbours": Neighbours,
     "clusters": Clusters,
     "autoregression": Autoregression,
+    "forecast": Forecast,
     "spectrum": Spectrum,
     "spectral_residual": SpectralResidual,
-    "half_space": HalfSpace,
 }
 """A new detector is one file and one line here; the conformance suite in the tests picks it up."""
 

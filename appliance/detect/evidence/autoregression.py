@@ -21,6 +21,7 @@ _LOG_FLOOR = 1e-4
 class Autoregression(EvidenceDetector):
     """Energy of the one-step prediction error of an autoregressive model per channel (Box and Jenkins 1970)."""
 
+    least_length: ClassVar[int] = 8
     FITTED: ClassVar[tuple[str, ...]] = ("weights", "centre", "per_spread")
 
     def fit(self, windows: Windows, seed: int) -> None:

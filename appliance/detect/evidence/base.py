@@ -23,13 +23,13 @@ class EvidenceDetector(Fitted, ABC):
     """One cheap unsupervised view of a machine.
 
     Fitted once on warm-up windows; `oddity` never changes the detector or the windows, and treats every window of a
-    batch alone. A channel without readings adds nothing. A detector that also learns from single windows overrides
-    `learn` and lists in ``LIVE`` what that changes.
+    batch alone. A channel without readings adds nothing.
     """
 
     weight: ClassVar[float] = 1.0
-    """In the mean over the detectors. Those that see level, spread and trend of all channels together weigh double,
-    the one that forgets the warm-up a quarter."""
+    """In the mean over the detectors. Those that see level, spread and trend of all channels together weigh double."""
+    least_length: ClassVar[int] = 1
+    """Cells that a window must have for this view to mean anything."""
 
     @abstractmethod
     def fit(self, windows: Windows, seed: int) -> None:
@@ -38,6 +38,3 @@ class EvidenceDetector(Fitted, ABC):
     @abstractmethod
     def oddity(self, windows: Windows) -> Oddity:
         """Judge a batch of windows."""
-
-    def learn(self, window: Windows) -> None:
-        """Take in one normal window (a batch of one), after it has been judged."""

@@ -10,7 +10,7 @@ from appliance.detect.evidence.base import EvidenceDetector, Oddity
 from appliance.detect.state import State
 from appliance.detect.windows import Windows
 
-_REFERENCES = 400
+_REFERENCES = 300
 """Warm-up windows kept to compare with."""
 _NEIGHBOURS = 3
 """The third nearest, so that one strange warm-up window does not make its like normal."""
@@ -40,11 +40,12 @@ class Neighbours(EvidenceDetector):
         rows = windows.standard
         channels = windows.present.shape[1]
         kinds = rows.shape[1] // channels
+        dot = rows.astype(np.float32) @ self.references.T
         if windows.mask is None:
-            gap = self._half_squares - rows @ self._columns
+            gap = self._half_squares - dot
         else:
-            known = np.tile(windows.present, kinds)
-            gap = known @ self._half_squares_of - rows @ self._columns
+            known = np.tile(windows.present, kinds).astype(np.float32)
+            gap = known @ (0.5 * np.square(self.references.T)) - dot
         third = min(_NEIGHBOURS, gap.shape[1]) - 1
         nearest = np.argpartition(gap, third, axis=1)[:, third]
         difference = np.square(rows - self.references[nearest]).reshape(len(rows), kinds, channels)
@@ -52,7 +53,5 @@ class Neighbours(EvidenceDetector):
         return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)
 
     def _prepare(self) -> None:
-        """Lay the references out for the comparison: half the squared distance, less what all of them share."""
-        self._columns = np.ascontiguousarray(self.references.T, dtype=np.float64)
-        self._half_squares_of = 0.5 * np.square(self._columns)
-        self._half_squares = self._half_squares_of.sum(axis=0)
+        """Half the squared distance between two rows, less what all comparisons of a row share, is this less their dot."""
+        self._half_squares = 0.5 * np.square(self.references).sum(axis=1)

@@ -24,6 +24,7 @@ class SpectralResidual(EvidenceDetector):
     weighted by the channel's swing is held against its usual one.
     """
 
+    least_length: ClassVar[int] = 8
     FITTED: ClassVar[tuple[str, ...]] = ("centre", "per_spread")
 
     def fit(self, windows: Windows, seed: int) -> None:

@@ -19,6 +19,7 @@ _LOG_FLOOR = 0.01
 class Spectrum(EvidenceDetector):
     """Log energy of each channel in octave bands, against its own past: new vibration, lost periodicity."""
 
+    least_length: ClassVar[int] = 8
     FITTED: ClassVar[tuple[str, ...]] = ("centre", "per_spread")
 
     def fit(self, windows: Windows, seed: int) -> None:

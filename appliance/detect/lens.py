@@ -1,0 +1,123 @@
+"""A machine at one time scale: normalised windows → features → evidence detectors → ranks; several make a detector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from appliance.detect.evidence import EVIDENCE, EvidenceDetector
+from appliance.detect.scales import Scale
+from appliance.detect.state import State
+from appliance.detect.tail import TailRank
+from appliance.detect.windows import FeatureScale, Windows
+from appliance.records import Floats
+
+Indices = NDArray[np.intp]
+
+FOLDS = 4
+"""The warm-up is judged in quarters, each by what was fitted on the other three."""
+_MOST_PARTS = 40
+"""Each quarter is spread over the warm-up in ten parts, so that it holds every shift..."""
+_LEAST_STRETCH = 4
+"""...but a part is at least that many stretches of the scale long: neighbours share most of their cells."""
+USUAL_LOUDNESS = math.log(2.0)
+"""ln(1 + evidence) of an average normal window: a detector this quiet blames nobody."""
+
+
+class Heard(NamedTuple):
+    """What the detectors of one scale say of one window."""
+
+    evidence: list[float]
+    """-ln p of each detector."""
+    loudness: float
+    """Weighted mean of ln(1 + evidence)."""
+    blame: Floats
+    """[channel] shares weighted by how much louder than usual each detector spoke."""
+
+
+class Lens:
+    """The features, detectors and ranks of one scale, fitted on the warm-up seen at that scale."""
+
+    def __init__(
+        self, scale: Scale, features: FeatureScale, detectors: dict[str, EvidenceDetector], ranks: TailRank
+    ) -> None:
+        self.scale = scale
+        self.features = features
+        self.detectors = detectors
+        self.ranks = ranks
+        weights = [detector.weight for detector in detectors.values()]
+        self._weights = [weight / sum(weights) for weight in weights]
+        self.names = [f"{name}{scale.suffix}" for name in detectors]
+
+    @classmethod
+    def fit(cls, scale: Scale, windows: Windows, stretches: float, seed: int) -> tuple[Self, Floats]:
+        """Fit on the warm-up's windows.
+
+        Parameters
+        ----------
+        stretches
+            How many windows of this scale the warm-up would hold one after the other, without overlap.
+
+        Returns
+        -------
+        lens, loudness
+            And the loudness [n] of each window, as judged by detectors that were fitted without it.
+        """
+        names = [name for name in scale.evidence if windows.values.shape[2] >= EVIDENCE[name].least_length]
+        features = FeatureScale(windows)
+        features.apply(windows)
+        parts = int(min(_MOST_PARTS, max(FOLDS, stretches / _LEAST_STRETCH)))
+        fold = np.arange(len(windows)) * parts // len(windows) % FOLDS
+        held_out = np.empty((len(windows), len(names)))
+        for number in range(FOLDS):
+            held = windows[np.flatnonzero(fold == number)]
+            detectors = _fitted(names, windows[np.flatnonzero(fold != number)], seed)
+            held_out[fold == number] = np.stack([each.oddity(held).values for each in detectors.values()], axis=1)
+        lens = cls(scale, features, _fitted(names, windows, seed), TailRank(held_out))
+        evidence = np.array([lens.ranks.evidence(row) for row in held_out.tolist()])
+        return lens, np.log1p(evidence) @ np.array(lens._weights)
+
+    def listen(self, windows: Windows) -> Heard:
+        """Judge one window, which is given its features first."""
+        self.features.apply(windows)
+        oddities = [detector.oddity(windows) for detector in self.detectors.values()]
+        evidence = self.ranks.evidence([float(oddity.values[0]) for oddity in oddities])
+        loudness = [math.log1p(value) for value in evidence]
+        blame = _blame([oddity.by_channel for oddity in oddities], loudness, windows.values.shape[1])
+        return Heard(evidence, sum(w * loud for w, loud in zip(self._weights, loudness, strict=True)), blame)
+
+    def snapshot(self) -> State:
+        """Return what `fit` made."""
+        return {"features": self.features.snapshot()[0], "ranks": self.ranks.snapshot()[0]} | {
+            f"evidence.{name}": detector.snapshot()[0] for name, detector in self.detectors.items()
+        }
+
+    @classmethod
+    def restore(cls, scale: Scale, state: State) -> Self:
+        """Build the lens again."""
+        names = [key.removeprefix("evidence.") for key in state if key.startswith("evidence.")]
+        detectors = {name: EVIDENCE[name].restore(state[f"evidence.{name}"], {}) for name in names}
+        features, ranks = FeatureScale.restore(state["features"], {}), TailRank.restore(state["ranks"], {})
+        return cls(scale, features, detectors, ranks)
+
+
+def _fitted(names: Sequence[str], windows: Windows, seed: int) -> dict[str, EvidenceDetector]:
+    detectors = {name: EVIDENCE[name]() for name in names}
+    for detector in detectors.values():
+        detector.fit(windows, seed)
+    return detectors
+
+
+def _blame(by_channel: list[Floats | None], loudness: list[float], channels: int) -> Floats:
+    """[channel] each detector's own shares, weighted by how much louder than usual it spoke."""
+    blame = np.zeros(channels)
+    for share, loud in zip(by_channel, loudness, strict=True):
+        if share is not None and loud > USUAL_LOUDNESS:
+            total = float(np.add.reduce(share[0]))
+            if total > 0:
+                blame += share[0] * ((loud - USUAL_LOUDNESS) / total)
+    return blame
