@@ -13,8 +13,8 @@ from appliance.records import Floats
 
 _KNEE = 4.0
 """Spreads from the normal level up to which the scale is about linear; beyond it grows like a logarithm."""
-_LIMIT = 20.0
-"""Nothing counts for more than this: about 300 spreads."""
+_LIMIT = 30.0
+"""Nothing counts for more than this: about 3,600 spreads."""
 _LIMIT_OF_CONSTANT = 4.0
 """And a channel that never moved for no more than this: its spread is unknown, so how far it moved means little. A
 status bit that is set for the first time must be heard, and not drown out all else."""

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from appliance.detect.evidence import EVIDENCE
 from appliance.records import Floats
 
-_QUICK = ("extreme", "level", "pca_residual", "hotelling", "neighbours")
-_SLOW = ("extreme", "pca_residual", "autoregression", "neighbours")
+_QUICK = ("outside", "level", "pca_residual", "hotelling", "neighbours")
+_SLOW = ("outside", "pca_residual", "autoregression", "neighbours")
 _LEAST_LENGTH = 8
 """Cells; in shorter windows there are no moments to tell apart, and long ones would hold little of anything else."""
 LONGEST = 16

@@ -9,6 +9,7 @@ from appliance.detect.evidence.forecast import Forecast
 from appliance.detect.evidence.hotelling import Hotelling
 from appliance.detect.evidence.level import Level
 from appliance.detect.evidence.neighbours import Neighbours
+from appliance.detect.evidence.outside import Outside
 from appliance.detect.evidence.pca_residual import PcaResidual
 from appliance.detect.evidence.spectral_residual import SpectralResidual
 from appliance.detect.evidence.spectrum import Spectrum
@@ -16,6 +17,7 @@ from appliance.detect.evidence.spread import Spread
 
 EVIDENCE: dict[str, type[EvidenceDetector]] = {
     "extreme": ExtremeValue,
+    "outside": Outside,
     "level": Level,
     "spread": Spread,
     "pca_residual": PcaResidual,

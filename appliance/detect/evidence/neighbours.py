@@ -53,5 +53,5 @@ class Neighbours(EvidenceDetector):
         return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)
 
     def _prepare(self) -> None:
-        """Half the squared distance between two rows, less what all comparisons of a row share, is this less their dot."""
+        """Half the squared distance of two rows, less what all comparisons share, is this less their dot product."""
         self._half_squares = 0.5 * np.square(self.references).sum(axis=1)
