@@ -15,7 +15,7 @@ _KNEE = 4.0
 """Spreads from the normal level up to which the scale is about linear; beyond it grows like a logarithm."""
 _LIMIT = 20.0
 """Nothing counts for more than this: about 300 spreads."""
-_LIMIT_OF_CONSTANT = float(__import__("os").environ.get("LC","20"))
+_LIMIT_OF_CONSTANT = float(__import__("os").environ.get("LC", "20"))
 _LARGEST = 1e150
 """Larger readings count as this in warm-up, so that differences stay finite."""
 _IQR_OF_NORMAL = 1.349

@@ -1,4 +1,4 @@
-"""A folder of recordings → trials, each by the rules of the protocol: what is declared normal, what is left out and why.
+"""A folder of recordings → trials, each by the rules of the protocol: what is declared normal, what is left out, why.
 
 Any folder works: recordings as `appliance.recordings` reads them, in the folder itself or in one subfolder per dataset.
 A recording without events of its own finds them in ``events.csv`` beside it (columns machine, start, end; times as in
@@ -11,6 +11,7 @@ import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -172,7 +173,7 @@ def trial_of(dataset: str, recording: Recording, rules: Rules) -> Trial | Skippe
     if not len(trial.test_ends):
         return Skipped(dataset, recording.machine, "nothing is left to score after the normal part")
     if trial.test_labels.all():
-        return Skipped(dataset, recording.machine, "everything after the normal part is an event: nothing to tell apart")
+        return Skipped(dataset, recording.machine, "after the normal part all is event: nothing to tell apart")
     return trial
 
 
@@ -195,14 +196,14 @@ def _cluster(dataset: str, recording: Recording, rules: Rules) -> str:
 
 
 def _sessions(recording: Recording, most_secs: float) -> tuple[Span, ...]:
-    """Split where the file says that another recording begins, or where time jumps by more than a window or goes back."""
+    """Split where the file says that another recording begins, or where time jumps over a window or goes back."""
     steps = np.diff(recording.times)
     borders = (steps < 0) | (steps > max(most_secs, math.ulp(1.0)))
     for name in ("instance_id", "day_id", "session"):
         if name in recording.columns:
             borders = np.diff(recording.columns[name]) != 0  # the file knows better than its clock
     starts = [0, *(np.flatnonzero(borders) + 1).tolist(), len(recording.times)]
-    return tuple((start, end) for start, end in zip(starts[:-1], starts[1:], strict=True) if end > start)
+    return tuple((start, end) for start, end in pairwise(starts) if end > start)
 
 
 def _with_events(recording: Recording, path: Path) -> Recording:

@@ -1,0 +1,74 @@
+"""What came of all machines → results.csv, summary.json, report.html: runner → here → the folder the user named."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from appliance import __version__
+from appliance.evaluation.explaining import Blamed, typical
+from appliance.evaluation.report import About, Explained, write_report
+from appliance.evaluation.results import write_results
+from appliance.evaluation.runner import Measured
+from appliance.evaluation.summary import Summary, summarise, write_summary
+
+MACHINES_NAMED = 3
+"""In a note; of more it says how many."""
+
+
+def write_outputs(out: Path, machines: Sequence[Measured], command: str) -> Summary:
+    """Write all three files; the same machines in any order give the same files, but for the times they took.
+
+    Raises
+    ------
+    ResultsError
+        No machine was measured.
+    """
+    machines = sorted(machines, key=lambda each: (each.dataset, each.machine))
+    rows = [row for each in machines for row in each.rows]
+    summary = summarise(rows)
+    write_results(out / "results.csv", rows)
+    write_summary(out / "summary.json", summary)
+    about: About = {
+        "command": command,
+        "version": __version__,
+        "skipped": [(each.dataset, each.machine, each.skipped) for each in machines if each.skipped is not None],
+        "explained": _explained(machines),
+        "notes": [*notes(machines)],
+    }
+    examples = [scene.example() for scene in typical(scene for each in machines for scene in each.scenes)]
+    write_report(out, summary, rows, examples, about)
+    return summary
+
+
+def notes(machines: Sequence[Measured]) -> Iterator[str]:
+    """Say which methods have no figure on which machines, and why, a sentence for each reason."""
+    for ending, reasons in (
+        ("has no figure", [(each, *reason) for each in machines for reason in each.unsuited]),
+        ("failed", [(each, *reason) for each in machines for reason in each.failed]),
+    ):
+        gathered: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for each, method, reason in reasons:
+            gathered[method, reason].append(f"{each.dataset} {each.machine}")
+        for (method, reason), where in gathered.items():
+            named = ", ".join(where) if len(where) <= MACHINES_NAMED else f"{len(where)} machines"
+            yield f"{method} {ending} on {named}: {reason}."
+
+
+def _explained(machines: Sequence[Measured]) -> dict[str, Explained]:
+    gathered: dict[str, list[Blamed]] = defaultdict(list)
+    for each in machines:
+        gathered[each.dataset] += each.blamed
+    return {
+        dataset: Explained(
+            events=len(blamed),
+            first_is_culprit=float(np.mean([each.first_is_culprit for each in blamed])),
+            hit_rate=float(np.mean([each.hit_rate for each in blamed])),
+            chance=float(np.mean([each.chance for each in blamed])),
+        )
+        for dataset, blamed in gathered.items()
+        if blamed
+    }
