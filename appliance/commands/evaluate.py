@@ -70,7 +70,7 @@ def evaluate(
     options = {"--data": data, "--out": out, "--datasets": datasets, "--methods": methods, "--k": k, "--seeds": seeds}
     given = [text for option, value in options.items() if value is not None for text in (option, str(value))]
     machines = list(_run(entries, request, jobs or os.cpu_count() or 1))
-    for note in notes(machines):
+    for note in (*_skipped(machines), *notes(machines)):
         errors.print(plain(note), soft_wrap=True, highlight=False)
     summary = write_outputs(out, machines, shlex.join(["appliance", "evaluate", *given, *["--quick"] * quick]))
     if as_json:
@@ -108,6 +108,17 @@ def _run(entries: Sequence[Entry], request: Request, jobs: int) -> Iterator[Meas
             yield measured
 
 
+def _skipped(machines: Iterable[Measured]) -> Iterator[str]:
+    """Say how many machines of a dataset the protocol leaves out, and for one of them why."""
+    gathered: dict[str, list[Measured]] = defaultdict(list)
+    for each in machines:
+        if each.skipped is not None:
+            gathered[each.dataset].append(each)
+    for dataset, those in sorted(gathered.items()):
+        first = min(those, key=lambda each: each.machine)
+        yield f"{dataset}: {len(those)} machines skipped, such as {first.machine}: {first.skipped}"
+
+
 def _in_words(dataset: str, machines: Sequence[Measured], secs: float) -> str:
     skipped = sum(each.skipped is not None for each in machines)
     failed = sum(bool(each.failed) for each in machines)
@@ -139,10 +150,9 @@ def _methods(text: str | None, quick: bool) -> tuple[str, ...]:
 
 
 def _ks(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(sorted({0, *(int(number) for number in _split(text))}))
-    except ValueError:
-        raise typer.BadParameter(f"{text!r}: write numbers of events, such as 0,1,5", param_hint="--k") from None
+    if not all(number.isdecimal() for number in _split(text)):
+        raise typer.BadParameter(f"{text!r}: write numbers of events, such as 0,1,5", param_hint="--k")
+    return tuple(sorted({0, *map(int, _split(text))}))
 
 
 def _split(text: str) -> list[str]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from appliance.evaluation.defaults import ALERT_RULES
 from appliance.evaluation.methods import Judged
 from appliance.evaluation.metrics import (
     AlertHops,
@@ -22,7 +23,6 @@ from appliance.evaluation.metrics import (
     vus_pr,
 )
 from appliance.evaluation.results import Row, Tail
-from appliance.evaluation.service import ALERT_RULES
 from appliance.evaluation.trials import Trial
 from appliance.evaluation.truth import WEEK_SECS
 from appliance.records import Floats

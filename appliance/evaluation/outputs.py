@@ -53,8 +53,8 @@ def notes(machines: Sequence[Measured]) -> Iterator[str]:
         gathered: dict[tuple[str, str], list[str]] = defaultdict(list)
         for each, method, reason in reasons:
             gathered[method, reason].append(f"{each.dataset} {each.machine}")
-        for (method, reason), where in gathered.items():
-            named = ", ".join(where) if len(where) <= MACHINES_NAMED else f"{len(where)} machines"
+        for (method, reason), where in sorted(gathered.items()):
+            named = ", ".join(sorted(where)) if len(where) <= MACHINES_NAMED else f"{len(where)} machines"
             yield f"{method} {ending} on {named}: {reason}."
 
 

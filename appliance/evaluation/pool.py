@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -25,7 +26,7 @@ def run_all(entries: Sequence[Entry], request: Request, jobs: int, watch: Watch)
     """
     waiting = sorted(entries, key=lambda entry: entry.path.stat().st_size)
     while waiting:
-        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _use_one_thread) as pool:
+        with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _prepare_process) as pool:
             running: dict[Future[Measured], Entry] = {}
             try:
                 while waiting or running:
@@ -40,9 +41,10 @@ def run_all(entries: Sequence[Entry], request: Request, jobs: int, watch: Watch)
             except BrokenProcessPool:
                 for entry in running.values():
                     why = "its process died while it was measured: give it more memory, or use fewer --jobs"
-                    yield entry, Measured(entry.dataset, entry.path.stem, failed=[("all methods", why)])
+                    yield entry, Measured(entry.dataset, entry.path.stem, failed=[("everything", why)])
 
 
-def _use_one_thread() -> None:
-    """Prepare a process, before it imports what reads this."""
+def _prepare_process() -> None:
+    """Limit the threads of libraries not imported yet, and keep their warnings from the terminal's progress bar."""
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
+    warnings.simplefilter("ignore")

@@ -27,8 +27,9 @@ from appliance.evaluation.service import APPLIANCE, Run, operate
 from appliance.evaluation.support import common_tail, support_of
 from appliance.evaluation.trials import Trial, Views, views
 
-PROTOCOL = ("appliance.evaluation.measuring", "appliance.evaluation.explaining", "appliance.evaluation.support")
+PROTOCOL = tuple(f"appliance.evaluation.{name}" for name in ("runner", "measuring", "support"))
 """Modules that every figure depends on, beside those of the method itself."""
+SERVICE = tuple(f"appliance.evaluation.{name}" for name in ("service", "explaining"))
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,13 @@ def run_entry(entry: Entry, request: Request) -> Measured:
     measured = Measured(entry.dataset, entry.path.stem)
     try:
         trial = load(entry)
+        measured.machine = trial.machine
+        if isinstance(trial, Skipped):
+            measured.skipped = trial.reason
+        else:
+            run_trial(trial, request, measured)
     except Exception as error:  # the other machines go on
-        measured.failed.append(("reading it", _in_words(error)))
-        return measured
-    measured.machine = trial.machine
-    if isinstance(trial, Skipped):
-        measured.skipped = trial.reason
-        return measured
-    run_trial(trial, request, measured)
+        measured.failed.append(("everything", _in_words(error)))
     return measured
 
 
@@ -115,8 +115,7 @@ class _Bench:
     @cached_property
     def _appliance(self) -> Finding | None:
         """What the appliance did, whether it is asked for or only teaches others by its false alarms."""
-        modules = ("appliance.evaluation.service", *PROTOCOL)
-        return self._found(APPLIANCE, 0, 0, modules, (), self._operate)
+        return self._found(APPLIANCE, 0, 0, SERVICE, (), self._operate)
 
     def appliance(self) -> None:
         """Add what the appliance did."""
@@ -135,8 +134,7 @@ class _Bench:
             answer = deployed(self.trial, method.judge(self._views, support, seed))
             return Finding(key=key, rows=self._rows(answer, method.name, k, seed))
 
-        modules = (type(method).__module__, *PROTOCOL)
-        found = self._found(method.name, k, seed, modules, (*known, support.seen), judge)
+        found = self._found(method.name, k, seed, [type(method).__module__], (*known, support.seen), judge)
         self._measured.rows += found.rows if found is not None else []
 
     def _found(
@@ -152,7 +150,7 @@ class _Bench:
         trial = self.trial
         name = (trial.dataset, trial.machine, f"{method} k={k} seed={seed}")
         tail = None if self.tail is None else self.tail.start
-        key = digest_of(self._digest, source_digest(*sorted(modules)), method, k, seed, tail, question)
+        key = digest_of(self._digest, source_digest(*PROTOCOL, *modules), method, k, seed, tail, question)
         found = self._cache.read(name, key)
         if found is None:
             self._measured.computed += 1

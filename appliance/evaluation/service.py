@@ -16,23 +16,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.config import AlertSettings, DetectionSettings, SourceSettings
 from appliance.detect.detector import DetectorOptions
+from appliance.evaluation.defaults import ALERT_RULES, GRID, MIN_COVERAGE
 from appliance.evaluation.methods import Unsuited
 from appliance.evaluation.metrics import AlertHops
 from appliance.evaluation.trials import Trial
-from appliance.incidents import AlertRules
 from appliance.machine import Machine
 from appliance.records import Alert, Block, Floats, Sample, Score
 from appliance.windows import Grid, GridSpec
 
 APPLIANCE = "appliance"
-
-ALERT_RULES = AlertRules(**AlertSettings().model_dump())
-"""What the service does without a configured rule."""
-MIN_COVERAGE = DetectionSettings().min_coverage
-DEFAULTED = ("lateness_secs", "fill", "aggregate", "max_channels")
-"""Of the grid, what a trial does not say."""
 
 Cells = NDArray[np.intp]
 
@@ -57,13 +50,12 @@ class Run:
 
 def grid_spec(trial: Trial) -> GridSpec:
     """Return the grid that the service would use by default for a source of this period, length and hop."""
-    defaults = {name: SourceSettings.model_fields[name].default for name in DEFAULTED}
     return GridSpec(
         period_secs=trial.period_secs,
         length=trial.length,
         hop=trial.hop,
         hold_secs=trial.length * trial.period_secs,
-        **defaults,
+        **GRID,
     )
 
 
