@@ -8,6 +8,7 @@ import shlex
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,7 +63,8 @@ def evaluate(
     entries = find(data, None if datasets is None else _split(datasets))
     if quick:
         entries, seeds = _quick(entries), 1
-    request = Request(_methods(methods, quick), _ks(k), out / "cache", seeds)
+    ks = _ks(k)
+    request = Request(_methods(methods, quick, ks), ks, out / "cache", seeds)
     try:
         request.cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -135,8 +137,8 @@ def _quick(entries: Sequence[Entry]) -> list[Entry]:
     return ranked[: len(QUICK_MACHINES)]
 
 
-def _methods(text: str | None, quick: bool) -> tuple[str, ...]:
-    from appliance.evaluation.methods import METHODS  # noqa: PLC0415
+def _methods(text: str | None, quick: bool, ks: Sequence[int]) -> tuple[str, ...]:
+    from appliance.evaluation.methods import METHODS, MissingExtra  # noqa: PLC0415
     from appliance.evaluation.service import APPLIANCE  # noqa: PLC0415
 
     known = (APPLIANCE, *METHODS)
@@ -146,6 +148,11 @@ def _methods(text: str | None, quick: bool) -> tuple[str, ...]:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1) or [", ".join(known)]
             raise typer.BadParameter(f"there is no method {name}; did you mean {near[0]}?", param_hint="--methods")
+        with suppress(MissingExtra):
+            if name in METHODS and METHODS[name]().uses_labels and not any(ks):
+                raise typer.BadParameter(
+                    f"{name} learns from labelled events: ask for --k 1", param_hint="--k"
+                )
     return tuple(dict.fromkeys(asked))
 
 

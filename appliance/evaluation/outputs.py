@@ -45,17 +45,22 @@ def write_outputs(out: Path, machines: Sequence[Measured], command: str) -> Summ
 
 
 def notes(machines: Sequence[Measured]) -> Iterator[str]:
-    """Say which methods have no figure on which machines, and why, a sentence for each reason."""
-    for ending, reasons in (
-        ("has no figure", [(each, *reason) for each in machines for reason in each.unsuited]),
-        ("failed", [(each, *reason) for each in machines for reason in each.failed]),
-    ):
-        gathered: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for each, method, reason in reasons:
-            gathered[method, reason].append(f"{each.dataset} {each.machine}")
-        for (method, reason), where in sorted(gathered.items()):
-            named = ", ".join(sorted(where)) if len(where) <= MACHINES_NAMED else f"{len(where)} machines"
-            yield f"{method} {ending} on {named}: {reason}."
+    """Say what is missing on which machines, and why, a sentence for each reason."""
+    gathered: dict[str, list[Measured]] = defaultdict(list)
+    for each in machines:
+        if any(row.events == 0 and row.tail == "whole" for row in each.rows):
+            gathered["No event is known of {}: only false alerts count there."].append(each)
+        for method, reason in each.unsuited:
+            gathered[f"{method} has no figure on {{}}: {_literal(reason)}."].append(each)
+        for method, reason in each.failed:
+            gathered[f"{method} failed on {{}}: {_literal(reason)}."].append(each)
+    for sentence, those in sorted(gathered.items()):
+        names = sorted(f"{each.dataset} {each.machine}" for each in those)
+        yield sentence.format(", ".join(names) if len(names) <= MACHINES_NAMED else f"{len(names)} machines")
+
+
+def _literal(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _explained(machines: Sequence[Measured]) -> dict[str, Explained]:

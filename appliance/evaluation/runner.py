@@ -64,7 +64,7 @@ class Measured:
 
 
 def run_entry(entry: Entry, request: Request) -> Measured:
-    """Read one recording and measure it; whatever goes wrong is part of the measured."""
+    """Read one recording and measure it; whatever goes wrong is noted."""
     measured = Measured(entry.dataset, entry.path.stem)
     try:
         trial = load(entry)
@@ -95,7 +95,7 @@ def run_trial(trial: Trial, request: Request, measured: Measured) -> None:
         for seed in seeds:
             for k in labelled_ks if method.uses_labels else (0,):
                 bench.baseline(method, k, seed)
-    measured.unsuited = list(dict.fromkeys(measured.unsuited))
+    measured.unsuited, measured.failed = (list(dict.fromkeys(each)) for each in (measured.unsuited, measured.failed))
 
 
 class _Bench:

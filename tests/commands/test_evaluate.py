@@ -89,6 +89,7 @@ def test_a_machine_that_cannot_serve_is_told_and_the_rest_is_measured(plant: Pat
     [
         (["--methods", "isolation_florest"], "did you mean isolation_forest?"),
         (["--k", "few"], "write numbers of events, such as 0,1,5"),
+        (["--methods", "ridge"], "ridge learns from labelled events: ask for --k 1"),
         (["--k", "-1"], "write numbers of events, such as 0,1,5"),
         (["--datasets", "smd"], "has no dataset smd: it has plant"),
     ],
