@@ -62,9 +62,9 @@ def evaluate(
 
     entries = find(data, None if datasets is None else _split(datasets))
     if quick:
-        entries, seeds = _quick(entries), 1
+        entries = _quick(entries)
     ks = _ks(k)
-    request = Request(_methods(methods, quick, ks), ks, out / "cache", seeds)
+    request = Request(_methods(methods, quick, ks), ks, out / "cache", 1 if quick else seeds)
     try:
         request.cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -150,9 +150,7 @@ def _methods(text: str | None, quick: bool, ks: Sequence[int]) -> tuple[str, ...
             raise typer.BadParameter(f"there is no method {name}; did you mean {near[0]}?", param_hint="--methods")
         with suppress(MissingExtra):
             if name in METHODS and METHODS[name]().uses_labels and not any(ks):
-                raise typer.BadParameter(
-                    f"{name} learns from labelled events: ask for --k 1", param_hint="--k"
-                )
+                raise typer.BadParameter(f"{name} learns from labelled events: ask for --k 1", param_hint="--k")
     return tuple(dict.fromkeys(asked))
 
 

@@ -138,7 +138,7 @@ def _scene(trial: Trial, run: Run, kind: Kind, typical_by: float, span: Span) ->
         machine=trial.machine,
         kind=kind,
         typical_by=typical_by,
-        title=_title(kind, typical_by, trial),
+        title=_title(trial, run, kind, typical_by, first),
         hours=(ends * hours).tolist(),
         score=_listed(run.scores[shown]),
         threshold=_listed(run.thresholds[shown]),
@@ -150,10 +150,13 @@ def _scene(trial: Trial, run: Run, kind: Kind, typical_by: float, span: Span) ->
     )
 
 
-def _title(kind: Kind, typical_by: float, trial: Trial) -> str:
+def _title(trial: Trial, run: Run, kind: Kind, typical_by: float, first: int) -> str:
     if kind == "caught":
         return f"an event caught after {typical_by * trial.hop_secs / 60:.0f} min"
-    return f"{'an event missed' if kind == 'missed' else 'a false alert'}, highest score {typical_by:.1f}"
+    if kind == "false alert":
+        return f"a false alert, highest score {typical_by:.1f}"
+    stood = any(opened < first and (closed is None or first <= closed) for opened, closed in run.alerts)
+    return f"an event {'during an earlier alert' if stood else 'missed'}, highest score {typical_by:.1f}"
 
 
 def _hops(trial: Trial) -> Iterator[Span | None]:

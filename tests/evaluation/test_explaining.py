@@ -60,7 +60,6 @@ def test_a_machine_shows_what_was_caught_missed_and_falsely_raised() -> None:
     hour = trial().period_secs / 3600
     assert shown["caught"].events[0] == pytest.approx((1000 * hour, 1040 * hour))
     assert any(start == pytest.approx(int(trial().test_ends[20]) * hour) for start, _ in shown["false alert"].alerts)
-    assert "12.0 min" not in shown["caught"].title
     assert "caught after 8 min" in shown["caught"].title
 
 
@@ -92,3 +91,13 @@ def test_of_all_machines_the_median_scene_of_each_kind_is_shown() -> None:
         for delay in (9, 1, 5)
     ]
     assert [(each.dataset, each.machine) for each in typical(others)] == [("a", "m5"), ("b", "m5")]
+
+
+def test_a_title_tells_a_missed_event_from_one_in_the_shade_of_an_earlier_alert() -> None:
+    def title(alerts: list[tuple[int, int | None]]) -> str:
+        only = replace(trial(), events=trial().events[2:])
+        return next(scene.title for scene in scenes(only, run(alerts)) if scene.kind == "missed")
+
+    assert title([]) == "an event missed, highest score 1.0"
+    assert title([(3, THIRD - 1)]) == "an event missed, highest score 1.0"
+    assert title([(3, None)]) == "an event during an earlier alert, highest score 1.0"
