@@ -189,9 +189,12 @@ def _events(recording: Recording) -> list[_Event]:
     What the truth says of sensors is no event: nothing happened to the machine.
     """
     if (truth := recording.meta.get("truth")) is not None:
-        column_of = {name: column for column, name in enumerate(recording.channels)}
         return [
-            _Event(fault["start"], fault["end"], tuple(column_of[name] for name in fault["channels"]))
+            _Event(
+                start=fault["start"],
+                end=fault["end"],
+                culprits=tuple(i for i, name in enumerate(recording.channels) if name in fault["channels"]),
+            )
             for fault in truth
             if fault["kind_of_fault"] == "machine"
         ]

@@ -125,7 +125,7 @@ def _scene(trial: Trial, run: Run, kind: Kind, typical_by: float, span: Span) ->
     ends = trial.test_ends[shown]
     low, high = int(ends[0]), int(ends[-1])
     strangest = _strangest(run, span)
-    culprits = next((trial.culprits[i] for i, event in enumerate(_hops(trial)) if event == span and trial.culprits), ())
+    culprits = dict(zip(map(trial.hops_of, trial.events), trial.culprits, strict=False)).get(span, ())
     channels = list(dict.fromkeys([*_ranked(run.blame[strangest]), *culprits, *range(len(trial.channels))]))
     last = len(run.scores) - 1
     alerts = [
@@ -157,10 +157,6 @@ def _title(trial: Trial, run: Run, kind: Kind, typical_by: float, first: int) ->
         return f"a false alert, highest score {typical_by:.1f}"
     stood = any(opened < first and (closed is None or first <= closed) for opened, closed in run.alerts)
     return f"an event {'during an earlier alert' if stood else 'missed'}, highest score {typical_by:.1f}"
-
-
-def _hops(trial: Trial) -> Iterator[Span | None]:
-    return (trial.hops_of(event) for event in trial.events)
 
 
 def _clipped(spans: Sequence[Span], low: int, high: int, hours: float) -> Iterator[tuple[float, float]]:

@@ -173,8 +173,8 @@ class _Bench:
             ranking=np.nan_to_num(weekly.scores, nan=0.0),  # no score: not strange to anybody
             week=_alerting(weekly),
             day=_alerting(daily),
-            fit_ms=1e3 * weekly.fit_secs,
-            score_us=1e6 * weekly.hop_secs,
+            fit_ms=1e3 * weekly.fit_cpu_secs,
+            score_us=1e6 * weekly.window_cpu_secs,
         )
         return Finding(
             key=key,

@@ -42,10 +42,10 @@ class Run:
     """[hops, channel] share of the blame, 0 where there is no score."""
     alerts: list[AlertHops]
     """Alerts about the machine, in the order in which they opened."""
-    fit_secs: float
-    """CPU time in which the detector was fitted on the warm-up."""
-    hop_secs: float
-    """CPU time per window after that, from placing its samples to the alert."""
+    fit_cpu_secs: float
+    """In which the detector was fitted on the warm-up."""
+    window_cpu_secs: float
+    """For each window after that, from placing its samples to the alert."""
 
 
 def grid_spec(trial: Trial) -> GridSpec:
@@ -99,7 +99,7 @@ def operate(trial: Trial, false_alarms_per_week: float) -> Run:
     def history(_: str) -> list[Block]:
         return blocks
 
-    fit_secs, windows, watching_since = 0.0, 0, time.process_time()
+    fit_cpu_secs, windows, watching_since = 0.0, 0, time.process_time()
     for sample in _samples(trial, cells):
         for closed in machine.grid.place(sample).closed:
             before = time.process_time()
@@ -109,16 +109,16 @@ def operate(trial: Trial, false_alarms_per_week: float) -> Run:
             watch.note(judged.score, judged.alert)
             if judged.model is not None:
                 watching_since = time.process_time()
-                fit_secs, windows = watching_since - before, 0
+                fit_cpu_secs, windows = watching_since - before, 0
     if np.isnan(watch.scores).all():
         raise Unsuited("the service gives no window a score: it needs more, or longer, windows to learn from")
     return Run(
         scores=watch.scores,
         thresholds=watch.thresholds,
         blame=watch.blame,
-        alerts=list(watch.alerts.values()),
-        fit_secs=fit_secs,
-        hop_secs=(time.process_time() - watching_since) / max(windows, 1),
+        alerts=list(watch.alerts.items()),
+        fit_cpu_secs=fit_cpu_secs,
+        window_cpu_secs=(time.process_time() - watching_since) / max(windows, 1),
     )
 
 
@@ -133,10 +133,10 @@ class _Watch:
         self.scores = np.full(hops, np.nan)
         self.thresholds = np.full(hops, np.nan)
         self.blame = np.zeros((hops, len(trial.channels)))
-        self.alerts: dict[float, AlertHops] = {}  # by the time at which the alert first opened
+        self.alerts: dict[int, int | None] = {}  # the hop at which it first opened → at which it closed for good
 
     def note(self, score: Score, alert: Alert | None) -> None:
-        hop = self._hop_of.get(round(score.end / self._period_secs))
+        hop = self._hop_at(score.end)
         if hop is None:
             return
         if score.score is not None and score.threshold is not None:
@@ -144,8 +144,12 @@ class _Watch:
             for name, share in score.contributions.items():
                 self.blame[hop, self._column_of[name]] = share
         if alert is not None and getattr(alert, "kind", "machine") == "machine":
-            opened, _ = self.alerts.get(alert.opened_at, (hop, None))
-            self.alerts[alert.opened_at] = opened, hop if alert.state == "closed" else None
+            opened = self._hop_at(alert.opened_at)
+            if opened is not None:
+                self.alerts[opened] = hop if alert.state == "closed" else None
+
+    def _hop_at(self, end: float) -> int | None:
+        return self._hop_of.get(round(end / self._period_secs))
 
 
 def _samples(trial: Trial, cells: Cells) -> Iterator[Sample]:

@@ -100,8 +100,8 @@ def test_every_hop_has_a_score_although_sessions_break(two_shifts: Trial, run: R
     assert np.isfinite(run.scores).all()
     inside = two_shifts.test_labels
     assert np.median(run.scores[inside]) > np.quantile(run.scores[~inside], 0.95)
-    assert run.fit_secs > 0
-    assert run.hop_secs > 0
+    assert run.fit_cpu_secs > 0
+    assert run.window_cpu_secs > 0
 
 
 def test_the_detector_learns_all_that_is_declared_normal_and_no_more(two_shifts: Trial) -> None:
