@@ -13,7 +13,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 # Two package managers at once would wait for each other's lock.
 .NOTPARALLEL:
-.PHONY: help setup packages demo test faults check clean
+.PHONY: help setup packages demo test evaluate faults check clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -27,6 +27,9 @@ demo: $(VENV)/.for-running ## Run the appliance on simulated machines; of the se
 test: check ## Everything that must pass: the checks, then the tests
 	@echo "== tests"
 	@$(BIN)/pytest
+
+evaluate: folders $(VENV)/.for-evaluating ## Measure detection on recordings: make evaluate DATA=recordings OUT=out/evaluation
+	$(BIN)/appliance evaluate --data $(DATA) --out $(OUT) $(OPTIONS)
 
 faults: setup ## The long fault suite: hundreds of kills and flaps, some minutes
 	@$(BIN)/pytest tests/faults -m slow
@@ -45,12 +48,20 @@ clean: ## Remove everything that make and the tools have made
 	rm -rf $(VENV) dist out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+folders:
+	@test -n "$(DATA)" && test -n "$(OUT)" || { echo "Name two: make evaluate DATA=recordings OUT=out/evaluation"; exit 2; }
+
 packages:
 	@scripts/install-debian.sh $(SERVERS)
 
 $(VENV)/.for-running: pyproject.toml | $(BIN)/pip
 	@echo "Installing the appliance into $(VENV)"
 	@$(PIP) install --editable .
+	@touch $@
+
+$(VENV)/.for-evaluating: $(VENV)/.for-running
+	@echo "Installing what evaluation compares with into $(VENV)"
+	@$(PIP) install --editable '.[evaluate,train]'
 	@touch $@
 
 $(VENV)/.for-tests: $(VENV)/.for-running

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from appliance import __version__
-from appliance.commands import bench, check, compare, demo, inspect, replay, run, simulate
+from appliance.commands import bench, check, compare, demo, evaluate, inspect, replay, run, simulate
 from appliance.commands.common import errors
 from appliance.errors import ApplianceError
 
@@ -31,6 +31,7 @@ for command in (
     demo.demo,
     replay.replay,
     compare.compare,
+    evaluate.evaluate,
     simulate.simulate,
 ):
     app.command()(command)

@@ -55,7 +55,7 @@ class Recording:
     meta: Mapping[str, Any] = field(default_factory=dict)
     """Source, licence, ``events`` as [start, end) sample numbers, and for simulated machines ``truth``."""
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    """Further arrays [T] of an ``.npz``: which session a sample belongs to (``instance_id``, ``day_id``) and the like."""
+    """Further arrays [T] of an ``.npz``: which session a sample belongs to (``instance_id``, ``day_id``) and so on."""
 
     def __post_init__(self) -> None:
         if self.values.ndim == 3:

@@ -3,7 +3,7 @@
 ::
 
                              ┌ last quarter ─┐
-    window ─┬─ normalise ─┬──┤ window        ├─ each: features, evidence, ranks ─ mean ─ precedents ─ calibrate ─ verdict
+    window ─┬─ normalise ─┬──┤ window        ├─ each: features, evidence, ranks ─ mean ─ precedents ─ calibrate
     past ───┘             └──┤ 4 windows     │
                              └ 16 windows ───┘
 """

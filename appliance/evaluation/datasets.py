@@ -1,4 +1,4 @@
-"""A folder of recordings → trials, each by the rules of the protocol: what is declared normal, what is left out and why.
+"""A folder of recordings → trials, each by the rules of the protocol: what is declared normal, what is left out, why.
 
 Any folder works: recordings as `appliance.recordings` reads them, in the folder itself or in one subfolder per dataset.
 A recording without events of its own finds them in ``events.csv`` beside it (columns machine, start, end; times as in
@@ -11,6 +11,7 @@ import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from appliance.evaluation.trials import Span, Trial
 from appliance.recordings import READERS, Recording, parse_time, read_recording
 
 EVENTS_FILE = "events.csv"
+EVENT_COLUMNS = ("machine", "start", "end")
 MOST_TRAINING = 0.3
 """Where nothing is declared normal, at most this leading share of a recording is taken to be."""
 
@@ -53,6 +55,14 @@ class Entry(NamedTuple):
 
     dataset: str
     path: Path
+
+
+class _Event(NamedTuple):
+    """Samples [start, end), and the columns of the channels that are behind it, where they are known."""
+
+    start: int
+    end: int
+    culprits: tuple[int, ...]
 
 
 def parts_inspected(recording: Recording) -> Recording:
@@ -138,21 +148,18 @@ def load(entry: Entry) -> Trial | Skipped:
 def trial_of(dataset: str, recording: Recording, rules: Rules) -> Trial | Skipped:
     """Apply the protocol to a recording."""
     samples = len(recording.times)
-    events = [(int(start), int(end)) for start, end in recording.meta.get("events", [])]
-    if not events and recording.labels is not None:
-        events = spans_of(recording.labels.astype(bool))
+    events = _events(recording)
     labels = np.zeros(samples, dtype=bool)
-    for start, end in events:
-        labels[start:end] = True
+    for event in events:
+        labels[event.start : event.end] = True
     train_end = recording.train_end
     if not train_end:
-        first = min((start for start, _ in events), default=samples)
+        first = min((event.start for event in events), default=samples)
         train_end = min(first, int(MOST_TRAINING * samples))
     if train_end < rules.least_training:
         reason = f"{train_end} samples before its first event, {rules.least_training} are needed to learn from"
         return Skipped(dataset, recording.machine, reason)
-    interpretation = {entry["start"]: entry["channels_1based"] for entry in recording.meta.get("interpretation", [])}
-    after = sorted((max(start, train_end), end) for start, end in events if end > train_end)
+    after = sorted(event._replace(start=max(event.start, train_end)) for event in events if event.end > train_end)
     trial = Trial(
         dataset=dataset,
         machine=recording.machine,
@@ -162,20 +169,40 @@ def trial_of(dataset: str, recording: Recording, rules: Rules) -> Trial | Skippe
         sessions=_sessions(recording, rules.length * recording.period_secs),
         train_end=train_end,
         labels=labels,
-        events=tuple(after),
+        events=tuple((event.start, event.end) for event in after),
         period_secs=recording.period_secs or 1.0,
         length=rules.length,
         hop=rules.hop,
-        culprits=tuple(tuple(number - 1 for number in interpretation.get(start, ())) for start, _ in after),
+        culprits=tuple(event.culprits for event in after),
         licence=str(recording.meta.get("licence", "")),
     )
     if not len(trial.test_ends):
         return Skipped(dataset, recording.machine, "nothing is left to score after the normal part")
     if trial.test_labels.all():
-        return Skipped(
-            dataset, recording.machine, "everything after the normal part is an event: nothing to tell apart"
-        )
+        return Skipped(dataset, recording.machine, "after the normal part all is event: nothing to tell apart")
     return trial
+
+
+def _events(recording: Recording) -> list[_Event]:
+    """Return what happened to the machine: from the simulator's truth, the file's own list, or its labels.
+
+    What the truth says of sensors is no event: nothing happened to the machine.
+    """
+    if (truth := recording.meta.get("truth")) is not None:
+        return [
+            _Event(
+                start=fault["start"],
+                end=fault["end"],
+                culprits=tuple(i for i, name in enumerate(recording.channels) if name in fault["channels"]),
+            )
+            for fault in truth
+            if fault["kind_of_fault"] == "machine"
+        ]
+    named = {entry["start"]: entry["channels_1based"] for entry in recording.meta.get("interpretation", [])}
+    spans = [(int(start), int(end)) for start, end in recording.meta.get("events", [])]
+    if not spans and recording.labels is not None:
+        spans = spans_of(recording.labels.astype(bool))
+    return [_Event(start, end, tuple(number - 1 for number in named.get(start, ()))) for start, end in spans]
 
 
 def spans_of(inside: NDArray[np.bool_]) -> list[Span]:
@@ -197,14 +224,14 @@ def _cluster(dataset: str, recording: Recording, rules: Rules) -> str:
 
 
 def _sessions(recording: Recording, most_secs: float) -> tuple[Span, ...]:
-    """Split where the file says that another recording begins, or where time jumps by more than a window or goes back."""
+    """Split where the file says that another recording begins, or where time jumps over a window or goes back."""
     steps = np.diff(recording.times)
     borders = (steps < 0) | (steps > max(most_secs, math.ulp(1.0)))
     for name in ("instance_id", "day_id", "session"):
         if name in recording.columns:
             borders = np.diff(recording.columns[name]) != 0  # the file knows better than its clock
     starts = [0, *(np.flatnonzero(borders) + 1).tolist(), len(recording.times)]
-    return tuple((start, end) for start, end in zip(starts[:-1], starts[1:], strict=True) if end > start)
+    return tuple((start, end) for start, end in pairwise(starts) if end > start)
 
 
 def _with_events(recording: Recording, path: Path) -> Recording:
@@ -213,17 +240,23 @@ def _with_events(recording: Recording, path: Path) -> Recording:
         return recording
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            rows = csv.DictReader(file)
+            missing = [name for name in EVENT_COLUMNS if name not in (rows.fieldnames or ())]
+            listed = list(enumerate(rows, start=2))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RecordingError(f"{path}: cannot be read ({error}): give columns machine, start, end") from error
+        raise RecordingError(f"{path}: cannot be read ({error}): give columns {', '.join(EVENT_COLUMNS)}") from error
+    if missing:
+        raise RecordingError(f"{path}: row 1: has no column {', '.join(missing)}: add it to the header")
     spans = []
-    for number, row in enumerate(rows, start=2):
-        if row.get("machine") != recording.machine:
+    for number, row in listed:
+        if row["machine"] != recording.machine:
             continue
         try:
             start, end = parse_time(row["start"]), parse_time(row["end"])
-        except (KeyError, TypeError, ValueError) as error:
+        except ValueError as error:
             raise RecordingError(f"{path}: row {number}: has no readable start and end: write ISO 8601") from error
+        if end <= start:
+            raise RecordingError(f"{path}: row {number}: its end is not after its start: exchange them")
         first, last = np.searchsorted(recording.times, [start, end]).tolist()
         if last > first:
             spans.append([first, last])

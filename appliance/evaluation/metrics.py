@@ -216,6 +216,14 @@ class Operation(NamedTuple):
     """Scored hops at which an alert that opens is false."""
 
 
+def right_hops(event_hops: Sequence[Span], hops: int, grace_hops: int) -> Bools:
+    """[hops + grace_hops] whether an alert that opens there is about one of the events [first, last + 1)."""
+    right = np.zeros(hops + grace_hops, dtype=bool)
+    for first, end in event_hops:
+        right[first : end + grace_hops] = True
+    return right
+
+
 def operation(
     alerts: Sequence[AlertHops], event_hops: Sequence[Span], scored_hops: Bools, grace_hops: int
 ) -> Operation:
@@ -237,9 +245,9 @@ def operation(
     watched = np.flatnonzero(scored_hops)[[0, -1]]
     events = [span for span in event_hops if watched[0] <= span[0] <= watched[1]]
     opened = np.sort([hop for hop, _ in alerts])
-    delays, overshadowed, rightly = [], 0, np.zeros(len(scored_hops) + grace_hops, dtype=bool)
+    rightly = right_hops(events, len(scored_hops), grace_hops)
+    delays, overshadowed = [], 0
     for first, end in events:
-        rightly[first : end + grace_hops] = True
         which = int(np.searchsorted(opened, first))
         if which < len(opened) and opened[which] < end + grace_hops:
             delays.append(int(opened[which]) - first)

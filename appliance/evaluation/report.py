@@ -26,6 +26,18 @@ FEW_CLUSTERS = 10
 """Below that a percentile interval is known to be too narrow."""
 
 
+class Explained(NamedTuple):
+    """How well the blame agrees with the culprits, at the strangest hop of each event of which they are known."""
+
+    events: int
+    first_is_culprit: float
+    """Share of the events whose first-named channel is one of the culprits."""
+    hit_rate: float
+    """Mean share of an event's culprits among as many first-named channels (HitRate@100%, Su et al. 2019)."""
+    chance: float
+    """What naming channels at random would reach on average, in either figure."""
+
+
 class About(TypedDict):
     """What the rows cannot say about the run."""
 
@@ -34,8 +46,8 @@ class About(TypedDict):
     version: str
     skipped: NotRequired[Sequence[tuple[str, str, str]]]
     """Dataset, machine and reason of each machine that was not measured."""
-    explained: NotRequired[dict[str, tuple[int, int]]]
-    """Dataset → events whose first-named channel was a culprit, out of the alerted events with known culprits."""
+    explained: NotRequired[dict[str, Explained]]
+    """Dataset → how often the right channels were blamed, where there are events with known culprits."""
     notes: NotRequired[Sequence[str]]
     """Further weaknesses of this run, a sentence each."""
 

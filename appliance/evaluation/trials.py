@@ -74,18 +74,19 @@ class Trial:
     @cached_property
     def event_hops(self) -> tuple[Span, ...]:
         """For each event the scored hops [first, last + 1) that hold a sample of it; those without any are left out."""
-        spans = []
-        for start, end in self.events:
-            first = int(np.searchsorted(self.test_ends, start, side="right"))
-            last = int(np.searchsorted(self.test_ends - self.hop, end, side="left"))
-            if last > first:
-                spans.append((first, last))
-        return tuple(spans)
+        return tuple(span for event in self.events if (span := self.hops_of(event)) is not None)
 
     @property
     def hop_secs(self) -> float:
         """Seconds from one window to the next."""
         return self.hop * self.period_secs
+
+    def hops_of(self, event: Span) -> Span | None:
+        """Scored hops [first, last + 1) that hold a sample of an event; None where there is none."""
+        start, end = event
+        first = int(np.searchsorted(self.test_ends, start, side="right"))
+        last = int(np.searchsorted(self.test_ends - self.hop, end, side="left"))
+        return (first, last) if last > first else None
 
     def cut(self, ends: NDArray[np.intp]) -> Floats:
         """Windows [n, channel, time] in raw units that end before the given samples: a copy."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from appliance.evaluation.drawing import MOST_BUCKETS, apart, thinned
-from appliance.evaluation.report import About, write_report
+from appliance.evaluation.report import About, Explained, write_report
 from appliance.evaluation.results import Row
 from appliance.evaluation.summary import summarise
 from tests.fake_results import fake_example, fake_rows
@@ -53,7 +53,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> str:
     about: About = {
         **ABOUT,
         "skipped": [("SMD", HOSTILE, "no events"), ("New", "a", "no events")],
-        "explained": {"SMD": (61, 104)},
+        "explained": {"SMD": Explained(104, 0.587, 0.42, 0.13)},
         "notes": ["The plant is made up."],
     }
     return render(tmp_path_factory.mktemp("report"), rows, about, examples=1)
@@ -76,12 +76,12 @@ def test_every_part_is_there_in_the_readers_order(full: str) -> None:
         "What labels add",
         "False alerts against their budget",
         "Events alerted at the budget",
-        "Whether the right channel is named",
+        "Whether the right channels are named",
         "Examples",
         "How it was measured",
         "What is weak",
     ]
-    assert "61 of 104 events = 59 %" in full
+    assert "<td>104</td><td>59 %</td><td>42 %</td><td>13 %</td>" in full
     assert "Why 2 machines were skipped" in full
     assert "The plant is made up." in full
     assert "Few clusters, so that intervals are too narrow or missing: SKAB (4)." in full

@@ -11,7 +11,7 @@ from appliance.detect.windows import Windows
 from appliance.records import Floats
 
 _KNEE = 4.0
-"""The normal scale is logarithmic beyond it; how far outside is told in plain spreads, so that far and further differ."""
+"""The normal scale is logarithmic beyond it; how far outside is told in plain spreads: far and further differ."""
 _STRANGE_SHARE = 0.01
 """Share of the warm-up's windows that may lie outside its range at either end."""
 _LEAST_SPAN = 2.0

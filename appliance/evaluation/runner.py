@@ -1,0 +1,204 @@
+"""One machine through the protocol: every method, seed and number of labels; from the cache where nothing has changed.
+
+::
+
+    Trial ─┬─ service.operate ─ Run ──┬─ measure ─┬─ Finding ─ Cache
+           └─ views ─ Method.judge ───┘           └─ Measured
+                        ▲ Support, for methods that take labels
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from appliance.evaluation.cache import Cache, Finding, digest_of, source_digest, trial_digest
+from appliance.evaluation.datasets import Entry, Skipped, load
+from appliance.evaluation.explaining import Blamed, Scene, blamed, scenes
+from appliance.evaluation.measuring import PER_WEEK, Alerting, Answer, deployed, grace_hops, measure
+from appliance.evaluation.methods import METHODS, Method, MissingExtra, Unsuited
+from appliance.evaluation.results import Row
+from appliance.evaluation.service import APPLIANCE, Run, operate
+from appliance.evaluation.support import common_tail, support_of
+from appliance.evaluation.trials import Trial, Views, views
+
+PROTOCOL = tuple(f"appliance.evaluation.{name}" for name in ("runner", "measuring", "support"))
+"""Modules that every figure depends on, beside those of the method itself."""
+SERVICE = tuple(f"appliance.evaluation.{name}" for name in ("service", "explaining"))
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be measured on each machine."""
+
+    methods: tuple[str, ...]
+    ks: tuple[int, ...]
+    """Numbers of labelled events, 0 among them."""
+    cache: Path
+    most_seeds: int | None = None
+    """No more than this many seeds of methods that draw; None: as many as each thinks worth running."""
+
+
+@dataclass
+class Measured:
+    """What came of one machine."""
+
+    dataset: str
+    machine: str
+    skipped: str | None = None
+    """Why the protocol leaves it out."""
+    rows: list[Row] = field(default_factory=list)
+    blamed: list[Blamed] = field(default_factory=list)
+    scenes: list[Scene] = field(default_factory=list)
+    unsuited: list[tuple[str, str]] = field(default_factory=list)
+    """Method and why it cannot judge this machine."""
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    """Method and the error it ended with."""
+    computed: int = 0
+    """Findings that were not in the cache."""
+
+
+def run_entry(entry: Entry, request: Request) -> Measured:
+    """Read one recording and measure it; whatever goes wrong is noted."""
+    measured = Measured(entry.dataset, entry.path.stem)
+    try:
+        trial = load(entry)
+        measured.machine = trial.machine
+        if isinstance(trial, Skipped):
+            measured.skipped = trial.reason
+        else:
+            run_trial(trial, request, measured)
+    except Exception as error:  # the other machines go on
+        measured.failed.append(("everything", _in_words(error)))
+    return measured
+
+
+def run_trial(trial: Trial, request: Request, measured: Measured) -> None:
+    """Measure one machine and add what comes of it."""
+    bench = _Bench(trial, request, measured)
+    labelled_ks = [k for k in bench.tail.ks if k] if bench.tail is not None else []
+    for name in request.methods:
+        if name == APPLIANCE:
+            bench.appliance()
+            continue
+        try:
+            method = METHODS[name]()
+        except MissingExtra as missing:
+            measured.unsuited.append((name, str(missing)))
+            continue
+        seeds = range(method.seeds if request.most_seeds is None else min(method.seeds, request.most_seeds))
+        for seed in seeds:
+            for k in labelled_ks if method.uses_labels else (0,):
+                bench.baseline(method, k, seed)
+    measured.unsuited, measured.failed = (list(dict.fromkeys(each)) for each in (measured.unsuited, measured.failed))
+
+
+class _Bench:
+    """One machine, with what several methods need of it made once, when it is first needed."""
+
+    def __init__(self, trial: Trial, request: Request, measured: Measured) -> None:
+        self.trial = trial
+        self.tail = common_tail(trial.event_hops, request.ks)
+        self._cache = Cache(request.cache)
+        self._measured = measured
+        self._digest = trial_digest(trial)
+
+    @cached_property
+    def _views(self) -> Views:
+        return views(self.trial)
+
+    @cached_property
+    def _appliance(self) -> Finding | None:
+        """What the appliance did, whether it is asked for or only teaches others by its false alarms."""
+        return self._found(APPLIANCE, 0, 0, SERVICE, (), self._operate)
+
+    def appliance(self) -> None:
+        """Add what the appliance did."""
+        if self._appliance is not None:
+            self._measured.rows += self._appliance.rows
+            self._measured.blamed += self._appliance.blamed
+            self._measured.scenes += self._appliance.scenes
+
+    def baseline(self, method: Method, k: int, seed: int) -> None:
+        """Add a method with one seed and one number of labels."""
+        alerts = self._appliance.alerts if k and self._appliance is not None else []
+        support = support_of(self.trial.event_hops, k, alerts, grace_hops(self.trial))
+        known = [array.tolist() for array in (support.fault, support.event, support.false_alarm)]
+
+        def judge(key: str) -> Finding:
+            answer = deployed(self.trial, method.judge(self._views, support, seed))
+            return Finding(key=key, rows=self._rows(answer, method.name, k, seed))
+
+        found = self._found(method.name, k, seed, [type(method).__module__], (*known, support.seen), judge)
+        self._measured.rows += found.rows if found is not None else []
+
+    def _found(
+        self,
+        method: str,
+        k: int,
+        seed: int,
+        modules: Sequence[str],
+        question: Sequence[object],
+        find: Callable[[str], Finding],
+    ) -> Finding | None:
+        """Look the answer up, or find and keep it; None where there is no figure, for a reason that is reported."""
+        trial = self.trial
+        name = (trial.dataset, trial.machine, f"{method} k={k} seed={seed}")
+        tail = None if self.tail is None else self.tail.start
+        key = digest_of(self._digest, source_digest(*PROTOCOL, *modules), method, k, seed, tail, question)
+        found = self._cache.read(name, key)
+        if found is None:
+            self._measured.computed += 1
+            try:
+                found = find(key)
+            except Unsuited as reason:
+                found = Finding(key=key, unsuited=str(reason))
+            except Exception as error:  # the other methods and machines go on
+                self._measured.failed.append((method, _in_words(error)))
+                return None
+            self._cache.write(name, found)
+        if found.unsuited is not None:
+            self._measured.unsuited.append((method, found.unsuited))
+            return None
+        return found
+
+    def _operate(self, key: str) -> Finding:
+        weekly, daily = (operate(self.trial, PER_WEEK[budget]) for budget in ("week", "day"))
+        answer = Answer(
+            ranking=np.nan_to_num(weekly.scores, nan=0.0),  # no score: not strange to anybody
+            week=_alerting(weekly),
+            day=_alerting(daily),
+            fit_ms=1e3 * weekly.fit_cpu_secs,
+            score_us=1e6 * weekly.window_cpu_secs,
+        )
+        return Finding(
+            key=key,
+            rows=self._rows(answer, APPLIANCE, 0, 0),
+            alerts=weekly.alerts,
+            blamed=blamed(self.trial, weekly),
+            scenes=scenes(self.trial, weekly),
+        )
+
+    def _rows(self, answer: Answer, method: str, k: int, seed: int) -> list[Row]:
+        rows = []
+        if k == 0:
+            rows.append(measure(self.trial, answer, method=method, k=k, seed=seed, tail="whole"))
+        if self.tail is not None:
+            start = self.tail.start
+            rows.append(measure(self.trial, answer, method=method, k=k, seed=seed, tail="common", start=start))
+        return rows
+
+
+def _alerting(run: Run) -> Alerting:
+    return Alerting(run.alerts, ~np.isnan(run.scores))
+
+
+def _in_words(error: Exception) -> str:
+    """Name the error and where in our source, or just below, it came from."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
