@@ -10,13 +10,12 @@ from typing import Any
 
 import msgspec
 
+from appliance.explain import Usual, describe
 from appliance.records import Alert, Score
 
 TOP_CHANNELS = 5
 TELL_AGAIN = 1.0
 """An open alert is published again when it has become ten times less likely than when last told."""
-MEANT_SHARE = 0.15
-"""A channel with a smaller share of the blame is not named in the sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +32,6 @@ class AlertRules:
     """A window is quiet below this share of the threshold: the hysteresis."""
     cooldown_secs: float = 3600.0
     """A new strange stretch this soon after closing is the same incident, opened again."""
-
-
-IN_WORDS = {
-    "extreme": "single readings are extreme",
-    "level": "the level is unusual",
-    "pca_residual": "the channels no longer move together",
-    "hotelling": "the channels combine unusually",
-    "feature_pca": "levels and swings no longer go together",
-    "neighbours": "nothing like it was learned",
-    "spectrum": "its rhythm is unusual",
-    "half_space": "it lies outside what was learned",
-}
-"""What an evidence detector means when it speaks; one without words here speaks by its name."""
-
-Usual = Mapping[str, tuple[float, float]]
-"""Channel → the range its readings usually have."""
-
-
-def describe(score: Score, channels: Mapping[str, float], usual: Usual) -> str:
-    """Say in one sentence what is strange, worst channel first."""
-    named = [name for name, share in channels.items() if share >= MEANT_SHARE] or list(channels)[:1]
-    what = ", ".join(_reading(name, score, usual) for name in named) or "no single channel"
-    spoke = sorted(score.evidence, key=lambda name: -score.evidence[name])[:2]
-    why = ", ".join(IN_WORDS.get(name, name) for name in spoke)
-    return f"{score.machine}: {what}{'; ' + why if why else ''}."
-
-
-def _reading(name: str, score: Score, usual: Usual) -> str:
-    if name not in score.signals:
-        return f"{name} silent"
-    low, high = usual.get(name, (None, None))
-    expected = "" if low is None or high is None else f" (usually {low:.4g} to {high:.4g})"
-    return f"{name} at {score.signals[name].mean:.4g}{expected}"
 
 
 def alert_id(machine: str, since: float) -> str:
@@ -119,7 +85,7 @@ class IncidentTracker:
         before = self.current
         if before is not None and score.end - before.updated_at <= self.rules.cooldown_secs:
             again = replace(before, state="open", closed_at=None, updated_at=score.end)
-            self.current = self._at_peak(again, score, score.score) if score.score > before.peak_score else again
+            self.current = self._at_peak(again, score, score.score) if score.score > _peak(before) else again
         else:
             channels = _worst(score.contributions)
             self.current = Alert(
@@ -134,9 +100,9 @@ class IncidentTracker:
                 threshold=score.threshold,
                 channels=channels,
                 evidence=score.evidence,
-                summary=describe(score, channels, self.usual),
+                summary=describe(score, channels, self.usual, since),
             )
-        self._told_peak = self.current.peak_score
+        self._told_peak = _peak(self.current)
         return self.current
 
     def _while_open(self, score: Score, value: float) -> Alert | None:
@@ -148,7 +114,7 @@ class IncidentTracker:
             self._recent.clear()
             self.current = replace(self.current, state="closed", updated_at=score.end, closed_at=score.end)
             return self.current
-        if value <= self.current.peak_score:
+        if value <= _peak(self.current):
             return None
         self.current = self._at_peak(self.current, score, value)
         if value < self._told_peak + TELL_AGAIN:
@@ -165,7 +131,7 @@ class IncidentTracker:
             peak_score=value,
             channels=channels,
             evidence=score.evidence,
-            summary=describe(score, channels, self.usual),
+            summary=describe(score, channels, self.usual, alert.since),
         )
 
     def snapshot(self) -> dict[str, Any]:
@@ -183,6 +149,11 @@ class IncidentTracker:
         self._recent.extend((alarm, start) for alarm, start in state["recent"])
         self._quiet = state["quiet"]
         self._told_peak = state["told_peak"]
+
+
+def _peak(alert: Alert) -> float:
+    assert alert.peak_score is not None  # only a sensor's alert has none
+    return alert.peak_score
 
 
 def _worst(contributions: Mapping[str, float]) -> dict[str, float]:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.detect.detector import Detector, DetectorOptions
+from appliance.detect.sensors import SensorCheck
 from appliance.incidents import AlertRules, IncidentTracker
-from appliance.records import Alert, Blank, Block, Floats, Model, Score, Signal, Window
+from appliance.records import Alert, Blank, Block, Floats, Model, Score, SensorFault, Signal, Window
+from appliance.sensor_incidents import SensorIncidents
 from appliance.windows import OUTAGE, Closed, Grid, GridSpec, fill_gaps
 
 BLOCK_CELLS = 256
@@ -25,6 +27,8 @@ class Judged(NamedTuple):
 
     score: Score
     alert: Alert | None
+    """The machine's own, where it changed."""
+    sensor_alerts: list[Alert]
     blocks: list[Block]
     model: Model | None
 
@@ -34,7 +38,7 @@ History = Callable[[str], list[Block]]
 
 
 class Machine:
-    """A grid, a detector once there is one, and the incidents."""
+    """A grid, a detector and a sensor check once it is learned, and the incidents of both."""
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class Machine:
         self.source = source
         self.grid = Grid(name, grid)
         self.incidents = IncidentTracker(alerts)
+        self.sensor_incidents = SensorIncidents(alerts)
         self._spec = grid
         self._warmup_windows = warmup_windows
         self._min_coverage = min_coverage
@@ -61,6 +66,7 @@ class Machine:
         self._options = detector
         self._seed = seed
         self._detector: Detector | None = None
+        self._sensors: SensorCheck | None = None
         self._known: tuple[str, ...] = ()  # the detector's channels: the first of the grid's
         self._version = 0
         self._warm = 0  # windows with enough data so far
@@ -75,17 +81,38 @@ class Machine:
             self._began = window.start
         blocks = self._settle(window, closed.settled)
         coverage = float(np.mean(~np.isnan(window.values[: len(self._known) or None])))
-        score = self._score(window, coverage)
+        faults = self._check_sensors(window)
+        score = self._score(window, coverage, faults or {})
         alert = self.incidents.update(score)
+        sensor_alerts = [] if faults is None else self.sensor_incidents.update(score, self._latest())
         model = None
         if self._detector is None and coverage >= self._min_coverage:
             self._warm += 1
             if self._warm >= self._warmup_windows:
                 model = self._fit(history, blocks)
         self._last = score
-        return Judged(score, alert, blocks, model)
+        return Judged(score, alert, sensor_alerts, blocks, model)
 
-    def _score(self, window: Window, coverage: float) -> Score:
+    def _check_sensors(self, window: Window) -> dict[str, SensorFault] | None:
+        """Name the sensors at fault; None where that cannot be judged."""
+        if self._sensors is None or window.incomplete is not None:
+            return None
+        received = window.values if window.received is None else window.received
+        faults = self._sensors.judge(received[: len(self._known)])
+        return {self._known[channel]: fault for channel, fault in faults.items()}
+
+    def _latest(self) -> dict[str, float]:
+        assert self._sensors is not None
+        return dict(zip(self._known, self._sensors.latest.tolist(), strict=True))
+
+    def _trusted(self, window: Window) -> Floats:
+        """[channel, time] of the learned channels, NaN for those whose sensor is or just was at fault."""
+        values = window.values[: len(self._known)]
+        if self._sensors is None or not self._sensors.masked.any():
+            return values
+        return np.where(self._sensors.masked[:, None], np.nan, values)
+
+    def _score(self, window: Window, coverage: float, faults: dict[str, SensorFault]) -> Score:
         blank: Blank | None = None
         if coverage < self._min_coverage or window.incomplete in {"offline", OUTAGE}:
             blank = "no_data"
@@ -95,8 +122,8 @@ class Machine:
         alarm = extrapolated = False
         evidence: dict[str, float] = {}
         contributions: dict[str, float] = {}
-        if blank is None and self._detector is not None:
-            values = window.values[: len(self._known)]
+        values = self._trusted(window)
+        if blank is None and self._detector is not None and np.isfinite(values).any():
             verdict = self._detector.score(values)
             limit = self._detector.threshold(self._windows_per_week, self._budget)
             value, threshold = verdict.score, limit.score
@@ -121,6 +148,7 @@ class Machine:
             evidence=evidence,
             contributions=contributions,
             signals=signals(window),
+            sensor_faults=faults,
         )
 
     def _settle(self, window: Window, settled: NDArray[np.float32]) -> list[Block]:
@@ -170,15 +198,22 @@ class Machine:
         except ValueError:
             self._warm = 0
             return None
+        self._sensors = SensorCheck(series, length=self._spec.length, hop=self._spec.hop)
         usual = usual_range(series)
         self._take_up(channels, usual)
         self._version += 1
-        state = {"channels": list(channels), "usual": usual, "detector": self._detector.snapshot()[0]}
+        state = {
+            "channels": list(channels),
+            "usual": usual,
+            "detector": self._detector.snapshot()[0],
+            "sensors": self._sensors.snapshot()[0],
+        }
         return Model(self._version, state)
 
     def _take_up(self, channels: Sequence[str], usual: Floats) -> None:
         self._known = tuple(channels)
-        self.incidents.usual = dict(zip(channels, map(tuple, usual.T.tolist()), strict=True))
+        ranges = dict(zip(channels, map(tuple, usual.T.tolist()), strict=True))
+        self.incidents.usual = self.sensor_incidents.usual = ranges
 
     def status(self, at: float) -> dict[str, Any]:
         """Describe the machine to people and scripts; ``at`` is when its newest message arrived."""
@@ -195,6 +230,7 @@ class Machine:
             "channels": list(self.grid.channels),
             "new_channels": list(self.grid.channels[len(self._known) :]) if self._detector else [],
             "silent_channels": [] if last is None else [c for c in self.grid.channels if c not in last.signals],
+            "sensor_faults": {} if last is None else last.sensor_faults,
             "score": None if last is None else last.score,
             "threshold": None if last is None else last.threshold,
             "extrapolated": None if last is None else last.extrapolated,
@@ -209,11 +245,13 @@ class Machine:
             "spec": asdict(self._spec),
             "grid": self.grid.snapshot(),
             "incidents": self.incidents.snapshot(),
+            "sensor_incidents": self.sensor_incidents.snapshot(),
             "warm": self._warm,
             "began": self._began,
             "version": self._version,
             "pending": [[block.start, list(block.channels), block.values] for block in self._pending],
             "detector": None if self._detector is None else self._detector.snapshot()[1],
+            "sensors": None if self._sensors is None else self._sensors.snapshot()[1],
         }
 
     def restore(self, state: dict[str, Any], model: Model | None) -> bool:
@@ -225,10 +263,13 @@ class Machine:
             return False
         if state["detector"] is not None and model is not None and model.version == state["version"]:
             with contextlib.suppress(ValueError, KeyError, TypeError):
+                sensors = SensorCheck.restore(model.state["sensors"], state["sensors"])
                 self._detector = Detector.restore(model.state["detector"], state["detector"])
+                self._sensors = sensors
                 self._take_up(model.state["channels"], model.state["usual"])
         self.grid.restore(state["grid"])
         self.incidents.restore(state["incidents"])
+        self.sensor_incidents.restore(state["sensor_incidents"])
         self._warm = state["warm"]
         self._began = state["began"]
         self._version = state["version"]

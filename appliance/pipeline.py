@@ -142,6 +142,7 @@ class Pipeline:
             outcome.blocks += verdict.blocks
             if verdict.alert is not None:
                 outcome.alerts.append(verdict.alert)
+            outcome.alerts += verdict.sensor_alerts
             if verdict.model is not None:
                 outcome.models[name] = verdict.model
         if placement.closed or is_new:

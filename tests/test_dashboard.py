@@ -33,7 +33,7 @@ SCHEMA: Mapping[str, tuple[set[str], set[str]]] = {
     "evidence": ({"site", "machine", "channel"}, {"contribution"}),
     "evidence_kind": ({"site", "machine", "detector"}, {"evidence"}),
     "signal": ({"site", "machine", "channel"}, {"mean", "min", "max"}),
-    "alert": ({"site", "machine"}, {"id", "state", "peak_score", "summary", "since"}),
+    "alert": ({"site", "machine", "channel"}, {"id", "kind", "state", "peak_score", "summary", "since"}),
     "appliance": (
         {"site"},
         {"messages", "readings", "quarantined", "late", "duplicate", "backlog", "rss_mb", "journal_mb"},
@@ -96,6 +96,8 @@ def lines() -> Iterator[str]:
     )
     yield from alert_lines(SITE, alert)
     yield from alert_lines(SITE, replace(alert, state="closed", updated_at=closed, closed_at=closed))
+    sensor = replace(alert, id="a2", machine="pump.2", channels={"flow (l/min)": 1.0}, kind="sensor", peak_score=None)
+    yield from alert_lines(SITE, sensor)
 
 
 def labelled_queries() -> Iterator[tuple[str, str]]:
@@ -153,7 +155,7 @@ def test_the_figures_are_those_of_the_machines(filled_influxdb: InfluxDB) -> Non
 
     assert rows("Machines reporting")[0]["count"] == len(MACHINES)
     assert rows("Machines in alarm")[0]["sum"] == 0
-    assert rows("Alerts opened")[0]["count"] == 1
+    assert rows("Alerts opened")[0]["count"] == 2
     assert sum(float(row["max"]) for row in rows("Alarms")) == len(FAULT)
     assert len(rows("Alarms")) == len(MACHINES) * (WINDOWS - LEARNED)
     assert [row["state"] for row in rows("Alerts")] == ["closed", "open"]

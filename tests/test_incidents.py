@@ -66,7 +66,7 @@ def test_it_says_when_what_and_how_strange() -> None:
     assert (alert.id, alert.since, alert.opened_at) == ("m-19700101T000008Z", 1 * HOP, 2 * HOP + LENGTH)
     assert (alert.peak_score, alert.threshold) == (5, THRESHOLD)
     assert list(alert.channels) == ["temp", "rpm", "load"]
-    assert alert.summary == "m: temp at 81.25, rpm silent; the level is unusual, spread."
+    assert alert.summary == "m: temp 81.2, rpm silent; the level is unusual; since 00:00 UTC on 1 January."
 
 
 def test_it_closes_after_three_quiet_windows_in_a_row_below_the_hysteresis() -> None:
@@ -131,7 +131,7 @@ def test_at_most_five_channels_are_blamed_and_none_without_a_share() -> None:
     assert list(alert.channels) == ["c1", "c3", "c4", "c5", "c6"]
     nobody = IncidentTracker(AlertRules(open_windows=1)).update(score(0, 4, contributions={}, evidence={}))
     assert nobody is not None
-    assert nobody.summary == "m: no single channel."
+    assert nobody.summary == "m: no single channel; since 00:00 UTC on 1 January."
 
 
 def test_an_id_follows_from_machine_and_time_alone() -> None:
@@ -166,7 +166,8 @@ def test_alerts_open_and_close_in_turn(series: list[float | None], rule: AlertRu
         standing = None if alert.state == "closed" else alert.id
         assert (alert.closed_at is None) == (alert.state != "closed")
         assert alert.since < alert.opened_at <= alert.updated_at
-        assert alert.peak_score >= max(THRESHOLD, known[alert.id].peak_score if alert.id in known else 0)
+        assert alert.peak_score is not None
+        assert alert.peak_score >= max(THRESHOLD, (alert.id in known and known[alert.id].peak_score) or 0)
         known[alert.id] = alert
 
 

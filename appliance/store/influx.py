@@ -153,15 +153,22 @@ def score_lines(site: str, score: Score) -> list[str]:
 
 
 def alert_lines(site: str, alert: Alert) -> list[str]:
-    """Write one ``alert`` point at the time of the change."""
+    """Write one ``alert`` point at the time of the change; a sensor's has its channel as a tag.
+
+    Without the tag it would take the place of the machine's own alert where both change in the same window.
+    """
+    tags = {"site": site, "machine": alert.machine}
+    if alert.kind == "sensor":
+        tags["channel"] = next(iter(alert.channels))
     fields: dict[str, float | str | None] = {
         "id": alert.id,
+        "kind": alert.kind,
         "state": alert.state,
         "peak_score": alert.peak_score,
         "summary": alert.summary,
         "since": alert.since,
     }
-    return _line("alert", {"site": site, "machine": alert.machine}, fields, alert.updated_at)
+    return _line("alert", tags, fields, alert.updated_at)
 
 
 def vitals_lines(site: str, vitals: Vitals) -> list[str]:

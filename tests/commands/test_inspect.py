@@ -114,6 +114,19 @@ def test_alerts_end_with_one_while_one_is_open(filled: Path) -> None:
     assert run("alerts", "-c", filled, "--machine", "nobody").exit_code == 0
 
 
+def test_faulty_sensors_are_shown_as_such(config: Path) -> None:
+    outcome = Plant().send(readings(range(40), machine="press"))
+    outcome.statuses["press"] |= {"sensor_faults": {"a": "unit_change"}}
+    sentence = "press: the sensor a is stuck at 8.1 while the others move."
+    outcome.alerts.append(
+        Alert("1", "press", "open", BEGIN, BEGIN, BEGIN, None, None, None, {"a": 1.0}, {}, sentence, "sensor", "stuck")
+    )
+    Results(Database(config.parent / "data" / "appliance.db")).commit(outcome, 1)
+    (line,) = (line.split() for line in shown(run("alerts", "-c", config)).splitlines() if "press" in line)
+    assert line[2:5] == ["open", "sensor", "—"]
+    assert "sensor a: unit change" in " ".join(shown(run("machines", "-c", config)).split())
+
+
 def test_quarantine_shows_hostile_text_as_it_is(filled: Path) -> None:
     result = run("quarantine", "--config", filled)
     assert result.exit_code == 1
