@@ -32,6 +32,8 @@ class AlertRules:
     """A window is quiet below this share of the threshold: the hysteresis."""
     cooldown_secs: float = 3600.0
     """A new strange stretch this soon after closing is the same incident, opened again."""
+    close_stopped_secs: float = 3600.0
+    """A machine that has stood for so long is being seen to: its alert closes."""
 
 
 def alert_id(machine: str, since: float) -> str:
@@ -56,6 +58,7 @@ class IncidentTracker:
         """The incident that is open, or was closed less than a cooldown ago."""
         self._recent: deque[tuple[bool, float]] = deque(maxlen=rules.of_windows)  # (alarm, window start)
         self._quiet = 0
+        self._stopped_since: float | None = None
         self._told_peak = 0.0
 
     @property
@@ -66,8 +69,13 @@ class IncidentTracker:
     def update(self, score: Score) -> Alert | None:
         """Take one score; return the alert where it opened, changed for the worse, or closed.
 
-        A window without a score is no evidence of health: it neither opens nor closes anything.
+        A window without a score is no evidence of health: it neither opens nor closes anything. But while the machine
+        stands, alarms from before no longer count, and after a while an open alert closes: whoever repairs the machine
+        was told, and what is still wrong when it runs again opens the same alert or another.
         """
+        if score.blank == "stopped":
+            return self._while_stopped(score)
+        self._stopped_since = None
         if score.score is None or score.threshold is None:
             return None
         self._recent.append((score.alarm, score.start))
@@ -76,6 +84,20 @@ class IncidentTracker:
         if sum(alarm for alarm, _ in self._recent) < self.rules.open_windows or not score.alarm:
             return None
         return self._open(score)
+
+    def _while_stopped(self, score: Score) -> Alert | None:
+        self._recent.clear()
+        if self._stopped_since is None:
+            self._stopped_since = score.end
+        if not self.is_open or score.end - self._stopped_since < self.rules.close_stopped_secs:
+            return None
+        return self._close(score)
+
+    def _close(self, score: Score) -> Alert:
+        assert self.current is not None
+        self._recent.clear()
+        self.current = replace(self.current, state="closed", updated_at=score.end, closed_at=score.end)
+        return self.current
 
     def _open(self, score: Score) -> Alert:
         assert score.score is not None
@@ -111,9 +133,7 @@ class IncidentTracker:
         quiet = value < self.rules.close_ratio * score.threshold
         self._quiet = self._quiet + 1 if quiet else 0
         if self._quiet >= self.rules.close_windows:
-            self._recent.clear()
-            self.current = replace(self.current, state="closed", updated_at=score.end, closed_at=score.end)
-            return self.current
+            return self._close(score)
         if value <= _peak(self.current):
             return None
         self.current = self._at_peak(self.current, score, value)
@@ -140,6 +160,7 @@ class IncidentTracker:
             "current": None if self.current is None else msgspec.to_builtins(self.current),
             "recent": [list(entry) for entry in self._recent],
             "quiet": self._quiet,
+            "stopped_since": self._stopped_since,
             "told_peak": self._told_peak,
         }
 
@@ -148,6 +169,7 @@ class IncidentTracker:
         self.current = None if state["current"] is None else msgspec.convert(state["current"], Alert)
         self._recent.extend((alarm, start) for alarm, start in state["recent"])
         self._quiet = state["quiet"]
+        self._stopped_since = state["stopped_since"]
         self._told_peak = state["told_peak"]
 
 

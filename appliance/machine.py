@@ -11,15 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.detect.detector import Detector, DetectorOptions
-from appliance.detect.sensors import SensorCheck
 from appliance.incidents import AlertRules, IncidentTracker
-from appliance.records import Alert, Blank, Block, Floats, Model, Score, SensorFault, Signal, Window
+from appliance.records import Alert, Blank, Block, Floats, Model, Score, Signal, Window
+from appliance.screening import Screened, Screening, StateSource
 from appliance.sensor_incidents import SensorIncidents
 from appliance.windows import OUTAGE, Closed, Grid, GridSpec, fill_gaps
 
 BLOCK_CELLS = 256
 """Cells per stored block of history: large enough to compress, small enough to ride in a checkpoint until then."""
 WEEK_SECS = 7 * 24 * 3600.0
+GONE = {"offline", OUTAGE}
+"""Why a window is incomplete that says nothing of its machine."""
 
 
 class Judged(NamedTuple):
@@ -38,7 +40,7 @@ History = Callable[[str], list[Block]]
 
 
 class Machine:
-    """A grid, a detector and a sensor check once it is learned, and the incidents of both."""
+    """A grid, the screening and the detector once there is one, and the incidents."""
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class Machine:
         alerts: AlertRules,
         detector: DetectorOptions,
         seed: int,
+        state: StateSource | None = None,
     ) -> None:
         self.name = name
         self.source = source
@@ -65,14 +68,16 @@ class Machine:
         self._windows_per_week = WEEK_SECS / (grid.hop * grid.period_secs)
         self._options = detector
         self._seed = seed
+        self._state = state
+        self._screening: Screening | None = None
         self._detector: Detector | None = None
-        self._sensors: SensorCheck | None = None
         self._known: tuple[str, ...] = ()  # the detector's channels: the first of the grid's
         self._version = 0
         self._warm = 0  # windows with enough data so far
         self._began: float | None = None  # start of the first window: what is stored from before had another grid
         self._pending: list[Block] = []  # settled, not yet long enough for a block of their own
         self._last: Score | None = None
+        self._screened: Screened | None = None  # what the last window passed
 
     def take(self, closed: Closed, history: History) -> Judged:
         """Judge a window by what was known before it, then learn from it if nothing is suspected."""
@@ -81,10 +86,10 @@ class Machine:
             self._began = window.start
         blocks = self._settle(window, closed.settled)
         coverage = float(np.mean(~np.isnan(window.values[: len(self._known) or None])))
-        faults = self._check_sensors(window)
-        score = self._score(window, coverage, faults or {})
+        self._screened = screened = self._screen(window)
+        score = self._score(window, coverage, screened)
         alert = self.incidents.update(score)
-        sensor_alerts = [] if faults is None else self.sensor_incidents.update(score, self._latest())
+        sensor_alerts = [] if screened is None else self.sensor_incidents.update(score, screened.latest)
         model = None
         if self._detector is None and coverage >= self._min_coverage:
             self._warm += 1
@@ -93,37 +98,29 @@ class Machine:
         self._last = score
         return Judged(score, alert, sensor_alerts, blocks, model)
 
-    def _check_sensors(self, window: Window) -> dict[str, SensorFault] | None:
-        """Name the sensors at fault; None where that cannot be judged."""
-        if self._sensors is None or window.incomplete is not None:
+    def _screen(self, window: Window) -> Screened | None:
+        """Look at sensors and operating state; None where nothing is known of them."""
+        if self._screening is None or window.incomplete in GONE:
             return None
-        received = window.values if window.received is None else window.received
-        faults = self._sensors.judge(received[: len(self._known)])
-        return {self._known[channel]: fault for channel, fault in faults.items()}
+        return self._screening.take(window)
 
-    def _latest(self) -> dict[str, float]:
-        assert self._sensors is not None
-        return dict(zip(self._known, self._sensors.latest.tolist(), strict=True))
-
-    def _trusted(self, window: Window) -> Floats:
-        """[channel, time] of the learned channels, NaN for those whose sensor is or just was at fault."""
-        values = window.values[: len(self._known)]
-        if self._sensors is None or not self._sensors.masked.any():
-            return values
-        return np.where(self._sensors.masked[:, None], np.nan, values)
-
-    def _score(self, window: Window, coverage: float, faults: dict[str, SensorFault]) -> Score:
+    def _score(self, window: Window, coverage: float, screened: Screened | None) -> Score:
         blank: Blank | None = None
-        if coverage < self._min_coverage or window.incomplete in {"offline", OUTAGE}:
+        if coverage < self._min_coverage or window.incomplete in GONE:
             blank = "no_data"
         elif self._detector is None:
             blank = "learning"
+        elif screened is None or not np.isfinite(screened.values).any():
+            blank = "no_data"
+        elif screened.operating != "running" and not screened.familiar:
+            blank = screened.operating
         value = threshold = None
         alarm = extrapolated = False
         evidence: dict[str, float] = {}
         contributions: dict[str, float] = {}
-        values = self._trusted(window)
-        if blank is None and self._detector is not None and np.isfinite(values).any():
+        if blank is None and self._detector is not None:
+            assert screened is not None
+            values = screened.values
             verdict = self._detector.score(values)
             limit = self._detector.threshold(self._windows_per_week, self._budget)
             value, threshold = verdict.score, limit.score
@@ -148,7 +145,7 @@ class Machine:
             evidence=evidence,
             contributions=contributions,
             signals=signals(window),
-            sensor_faults=faults,
+            sensor_faults={} if screened is None else screened.sensor_faults,
         )
 
     def _settle(self, window: Window, settled: NDArray[np.float32]) -> list[Block]:
@@ -198,17 +195,12 @@ class Machine:
         except ValueError:
             self._warm = 0
             return None
-        self._sensors = SensorCheck(series, length=self._spec.length, hop=self._spec.hop)
+        self._screening = Screening.fit(channels, series, filled, grid=self._spec, state=self._state)
         usual = usual_range(series)
         self._take_up(channels, usual)
         self._version += 1
-        state = {
-            "channels": list(channels),
-            "usual": usual,
-            "detector": self._detector.snapshot()[0],
-            "sensors": self._sensors.snapshot()[0],
-        }
-        return Model(self._version, state)
+        state = {"channels": list(channels), "usual": usual, "detector": self._detector.snapshot()[0]}
+        return Model(self._version, state | {"screening": self._screening.snapshot()[0]})
 
     def _take_up(self, channels: Sequence[str], usual: Floats) -> None:
         self._known = tuple(channels)
@@ -230,6 +222,7 @@ class Machine:
             "channels": list(self.grid.channels),
             "new_channels": list(self.grid.channels[len(self._known) :]) if self._detector else [],
             "silent_channels": [] if last is None else [c for c in self.grid.channels if c not in last.signals],
+            "operating": None if self._screened is None else self._screened.operating,
             "sensor_faults": {} if last is None else last.sensor_faults,
             "score": None if last is None else last.score,
             "threshold": None if last is None else last.threshold,
@@ -251,7 +244,7 @@ class Machine:
             "version": self._version,
             "pending": [[block.start, list(block.channels), block.values] for block in self._pending],
             "detector": None if self._detector is None else self._detector.snapshot()[1],
-            "sensors": None if self._sensors is None else self._sensors.snapshot()[1],
+            "screening": None if self._screening is None else self._screening.snapshot()[1],
         }
 
     def restore(self, state: dict[str, Any], model: Model | None) -> bool:
@@ -263,9 +256,9 @@ class Machine:
             return False
         if state["detector"] is not None and model is not None and model.version == state["version"]:
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                sensors = SensorCheck.restore(model.state["sensors"], state["sensors"])
+                screening = Screening.restore(model.state["screening"], state["screening"])
                 self._detector = Detector.restore(model.state["detector"], state["detector"])
-                self._sensors = sensors
+                self._screening = screening
                 self._take_up(model.state["channels"], model.state["usual"])
         self.grid.restore(state["grid"])
         self.incidents.restore(state["incidents"])

@@ -179,6 +179,8 @@ def state_of(machine: dict[str, Any]) -> str:
         return f"[blue]learning {machine['learned_hours'] / machine['warmup_hours']:.0%}[/]"
     if machine["blank"] == "no_data":
         return "[yellow]no data[/]"
+    if machine["operating"] in {"stopped", "starting"}:
+        return f"[dim]{machine['operating']}[/]"
     return "[green]normal[/]"
 
 

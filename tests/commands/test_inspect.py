@@ -116,7 +116,7 @@ def test_alerts_end_with_one_while_one_is_open(filled: Path) -> None:
 
 def test_faulty_sensors_are_shown_as_such(config: Path) -> None:
     outcome = Plant().send(readings(range(40), machine="press"))
-    outcome.statuses["press"] |= {"sensor_faults": {"a": "unit_change"}}
+    outcome.statuses["press"] |= {"sensor_faults": {"a": "unit_change"}, "trust": "prior", "operating": "stopped"}
     sentence = "press: the sensor a is stuck at 8.1 while the others move."
     outcome.alerts.append(
         Alert("1", "press", "open", BEGIN, BEGIN, BEGIN, None, None, None, {"a": 1.0}, {}, sentence, "sensor", "stuck")
@@ -124,7 +124,9 @@ def test_faulty_sensors_are_shown_as_such(config: Path) -> None:
     Results(Database(config.parent / "data" / "appliance.db")).commit(outcome, 1)
     (line,) = (line.split() for line in shown(run("alerts", "-c", config)).splitlines() if "press" in line)
     assert line[2:5] == ["open", "sensor", "—"]
-    assert "sensor a: unit change" in " ".join(shown(run("machines", "-c", config)).split())
+    shown_machines = " ".join(shown(run("machines", "-c", config)).split())
+    assert "press stopped" in shown_machines
+    assert "sensor a: unit change" in shown_machines
 
 
 def test_quarantine_shows_hostile_text_as_it_is(filled: Path) -> None:
