@@ -17,6 +17,7 @@ from appliance.machine import History
 from appliance.notify import Publish, build_notifier
 from appliance.pipeline import Pipeline, Rules, Source
 from appliance.records import Alert, Score
+from appliance.screening import StateSource
 from appliance.store.influx import InfluxOptions, InfluxSink, alert_lines, score_lines, vitals_lines
 from appliance.store.logs import Logs, Vitals
 from appliance.store.retention import DAY_SECS, Limits
@@ -75,6 +76,7 @@ def source(settings: SourceSettings) -> Source:
             max_channels=settings.max_channels,
         ),
         warmup_windows=settings.warmup_windows,
+        state=None if settings.state_channel is None else StateSource(settings.state_channel, settings.running_above),
     )
 
 
@@ -90,6 +92,7 @@ def rules(settings: Settings) -> Rules:
             close_windows=alerts.close_windows,
             close_ratio=alerts.close_ratio,
             cooldown_secs=alerts.cooldown_secs,
+            close_stopped_secs=alerts.close_stopped_secs,
         ),
         false_alarms_per_week=detection.false_alarms_per_week,
         min_coverage=detection.min_coverage,

@@ -122,6 +122,8 @@ class SourceSettings(Section):
     aggregate: Literal["last", "mean"] = "last"
     max_channels: int = Field(default=512, ge=1, le=10_000)
     warmup_hours: float = Field(default=24.0, gt=0, le=24 * 90, description="Good data a machine learns from.")
+    state_channel: str | None = Field(default=None, min_length=1, description="Tells whether a machine runs.")
+    running_above: float = Field(default=0.5, description="Of the state channel.")
 
     @model_validator(mode="after")
     def _names_a_machine(self) -> Self:
@@ -168,6 +170,7 @@ class AlertSettings(Section):
     of_windows: int = Field(default=3, ge=1, le=100)
     close_windows: int = Field(default=3, ge=1, le=1000)
     close_ratio: float = Field(default=0.8, gt=0, le=1)
+    close_stopped_secs: float = Field(default=3600.0, ge=0, le=86_400 * 7)
     cooldown_secs: float = Field(default=3600.0, ge=0)
 
     @model_validator(mode="after")

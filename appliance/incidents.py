@@ -10,13 +10,12 @@ from typing import Any
 
 import msgspec
 
+from appliance.explain import Usual, describe
 from appliance.records import Alert, Score
 
 TOP_CHANNELS = 5
 TELL_AGAIN = 1.0
 """An open alert is published again when it has become ten times less likely than when last told."""
-MEANT_SHARE = 0.15
-"""A channel with a smaller share of the blame is not named in the sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,39 +32,8 @@ class AlertRules:
     """A window is quiet below this share of the threshold: the hysteresis."""
     cooldown_secs: float = 3600.0
     """A new strange stretch this soon after closing is the same incident, opened again."""
-
-
-IN_WORDS = {
-    "extreme": "single readings are extreme",
-    "level": "the level is unusual",
-    "pca_residual": "the channels no longer move together",
-    "hotelling": "the channels combine unusually",
-    "feature_pca": "levels and swings no longer go together",
-    "neighbours": "nothing like it was learned",
-    "spectrum": "its rhythm is unusual",
-    "half_space": "it lies outside what was learned",
-}
-"""What an evidence detector means when it speaks; one without words here speaks by its name."""
-
-Usual = Mapping[str, tuple[float, float]]
-"""Channel → the range its readings usually have."""
-
-
-def describe(score: Score, channels: Mapping[str, float], usual: Usual) -> str:
-    """Say in one sentence what is strange, worst channel first."""
-    named = [name for name, share in channels.items() if share >= MEANT_SHARE] or list(channels)[:1]
-    what = ", ".join(_reading(name, score, usual) for name in named) or "no single channel"
-    spoke = sorted(score.evidence, key=lambda name: -score.evidence[name])[:2]
-    why = ", ".join(IN_WORDS.get(name, name) for name in spoke)
-    return f"{score.machine}: {what}{'; ' + why if why else ''}."
-
-
-def _reading(name: str, score: Score, usual: Usual) -> str:
-    if name not in score.signals:
-        return f"{name} silent"
-    low, high = usual.get(name, (None, None))
-    expected = "" if low is None or high is None else f" (usually {low:.4g} to {high:.4g})"
-    return f"{name} at {score.signals[name].mean:.4g}{expected}"
+    close_stopped_secs: float = 3600.0
+    """A machine that has stood for so long is being seen to: its alert closes."""
 
 
 def alert_id(machine: str, since: float) -> str:
@@ -90,6 +58,7 @@ class IncidentTracker:
         """The incident that is open, or was closed less than a cooldown ago."""
         self._recent: deque[tuple[bool, float]] = deque(maxlen=rules.of_windows)  # (alarm, window start)
         self._quiet = 0
+        self._stopped_since: float | None = None
         self._told_peak = 0.0
 
     @property
@@ -100,8 +69,13 @@ class IncidentTracker:
     def update(self, score: Score) -> Alert | None:
         """Take one score; return the alert where it opened, changed for the worse, or closed.
 
-        A window without a score is no evidence of health: it neither opens nor closes anything.
+        A window without a score is no evidence of health: it neither opens nor closes anything. But while the machine
+        stands, alarms from before no longer count, and after a while an open alert closes: whoever repairs the machine
+        was told, and what is still wrong when it runs again opens the same alert or another.
         """
+        if score.blank == "stopped":
+            return self._while_stopped(score)
+        self._stopped_since = None
         if score.score is None or score.threshold is None:
             return None
         self._recent.append((score.alarm, score.start))
@@ -111,6 +85,20 @@ class IncidentTracker:
             return None
         return self._open(score)
 
+    def _while_stopped(self, score: Score) -> Alert | None:
+        self._recent.clear()
+        if self._stopped_since is None:
+            self._stopped_since = score.end
+        if not self.is_open or score.end - self._stopped_since < self.rules.close_stopped_secs:
+            return None
+        return self._close(score)
+
+    def _close(self, score: Score) -> Alert:
+        assert self.current is not None
+        self._recent.clear()
+        self.current = replace(self.current, state="closed", updated_at=score.end, closed_at=score.end)
+        return self.current
+
     def _open(self, score: Score) -> Alert:
         assert score.score is not None
         assert score.threshold is not None
@@ -119,7 +107,7 @@ class IncidentTracker:
         before = self.current
         if before is not None and score.end - before.updated_at <= self.rules.cooldown_secs:
             again = replace(before, state="open", closed_at=None, updated_at=score.end)
-            self.current = self._at_peak(again, score, score.score) if score.score > before.peak_score else again
+            self.current = self._at_peak(again, score, score.score) if score.score > _peak(before) else again
         else:
             channels = _worst(score.contributions)
             self.current = Alert(
@@ -134,9 +122,9 @@ class IncidentTracker:
                 threshold=score.threshold,
                 channels=channels,
                 evidence=score.evidence,
-                summary=describe(score, channels, self.usual),
+                summary=describe(score, channels, self.usual, since),
             )
-        self._told_peak = self.current.peak_score
+        self._told_peak = _peak(self.current)
         return self.current
 
     def _while_open(self, score: Score, value: float) -> Alert | None:
@@ -145,10 +133,8 @@ class IncidentTracker:
         quiet = value < self.rules.close_ratio * score.threshold
         self._quiet = self._quiet + 1 if quiet else 0
         if self._quiet >= self.rules.close_windows:
-            self._recent.clear()
-            self.current = replace(self.current, state="closed", updated_at=score.end, closed_at=score.end)
-            return self.current
-        if value <= self.current.peak_score:
+            return self._close(score)
+        if value <= _peak(self.current):
             return None
         self.current = self._at_peak(self.current, score, value)
         if value < self._told_peak + TELL_AGAIN:
@@ -165,7 +151,7 @@ class IncidentTracker:
             peak_score=value,
             channels=channels,
             evidence=score.evidence,
-            summary=describe(score, channels, self.usual),
+            summary=describe(score, channels, self.usual, alert.since),
         )
 
     def snapshot(self) -> dict[str, Any]:
@@ -174,6 +160,7 @@ class IncidentTracker:
             "current": None if self.current is None else msgspec.to_builtins(self.current),
             "recent": [list(entry) for entry in self._recent],
             "quiet": self._quiet,
+            "stopped_since": self._stopped_since,
             "told_peak": self._told_peak,
         }
 
@@ -182,7 +169,13 @@ class IncidentTracker:
         self.current = None if state["current"] is None else msgspec.convert(state["current"], Alert)
         self._recent.extend((alarm, start) for alarm, start in state["recent"])
         self._quiet = state["quiet"]
+        self._stopped_since = state["stopped_since"]
         self._told_peak = state["told_peak"]
+
+
+def _peak(alert: Alert) -> float:
+    assert alert.peak_score is not None  # only a sensor's alert has none
+    return alert.peak_score
 
 
 def _worst(contributions: Mapping[str, float]) -> dict[str, float]:

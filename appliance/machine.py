@@ -14,11 +14,15 @@ from appliance.detect.detector import Detector, DetectorOptions
 from appliance.detect.scales import Past
 from appliance.incidents import AlertRules, IncidentTracker
 from appliance.records import Alert, Blank, Block, Floats, Model, Score, Signal, Window
+from appliance.screening import Screened, Screening, StateSource
+from appliance.sensor_incidents import SensorIncidents
 from appliance.windows import OUTAGE, Closed, Grid, GridSpec, fill_gaps
 
 BLOCK_CELLS = 256
 """Cells per stored block of history: large enough to compress, small enough to ride in a checkpoint until then."""
 WEEK_SECS = 7 * 24 * 3600.0
+GONE = {"offline", OUTAGE}
+"""Why a window is incomplete that says nothing of its machine."""
 
 
 class Judged(NamedTuple):
@@ -26,6 +30,8 @@ class Judged(NamedTuple):
 
     score: Score
     alert: Alert | None
+    """The machine's own, where it changed."""
+    sensor_alerts: list[Alert]
     blocks: list[Block]
     model: Model | None
 
@@ -35,7 +41,7 @@ History = Callable[[str], list[Block]]
 
 
 class Machine:
-    """A grid, a detector once there is one, and the incidents."""
+    """A grid, the screening and the detector once there is one, and the incidents."""
 
     def __init__(
         self,
@@ -49,11 +55,13 @@ class Machine:
         alerts: AlertRules,
         detector: DetectorOptions,
         seed: int,
+        state: StateSource | None = None,
     ) -> None:
         self.name = name
         self.source = source
         self.grid = Grid(name, grid)
         self.incidents = IncidentTracker(alerts)
+        self.sensor_incidents = SensorIncidents(alerts)
         self._spec = grid
         self._warmup_windows = warmup_windows
         self._min_coverage = min_coverage
@@ -61,6 +69,8 @@ class Machine:
         self._windows_per_week = WEEK_SECS / (grid.hop * grid.period_secs)
         self._options = detector
         self._seed = seed
+        self._state = state
+        self._screening: Screening | None = None
         self._detector: Detector | None = None
         self._known: tuple[str, ...] = ()  # the detector's channels: the first of the grid's
         self._version = 0
@@ -70,6 +80,7 @@ class Machine:
         self._next_start: float | None = None  # of the window after the last one, if nothing is left out between
         self._pending: list[Block] = []  # settled, not yet long enough for a block of their own
         self._last: Score | None = None
+        self._screened: Screened | None = None  # what the last window passed
 
     def take(self, closed: Closed, history: History) -> Judged:
         """Judge a window by what was known before it, then learn from it if nothing is suspected."""
@@ -79,16 +90,18 @@ class Machine:
         self._note_silence(window.start)
         blocks = self._settle(window, closed.settled)
         coverage = float(np.mean(~np.isnan(window.values[: len(self._known) or None])))
-        score = self._score(window, coverage)
+        self._screened = screened = self._screen(window)
+        score = self._score(window, coverage, screened)
         alert = self.incidents.update(score)
+        sensor_alerts = [] if screened is None else self.sensor_incidents.update(score, screened.latest)
         model = None
         if self._detector is None and coverage >= self._min_coverage:
             self._warm += 1
             if self._warm >= self._warmup_windows:
                 model = self._fit(history, blocks)
-        self._past.extend(closed.settled)
+        self._remember(closed.settled, score, screened)
         self._last = score
-        return Judged(score, alert, blocks, model)
+        return Judged(score, alert, sensor_alerts, blocks, model)
 
     def _note_silence(self, start: float) -> None:
         """Keep the past in step with the clock where windows were stepped over."""
@@ -97,18 +110,40 @@ class Machine:
             self._past.skip(round((start - self._next_start) / hop_secs))
         self._next_start = start + hop_secs
 
-    def _score(self, window: Window, coverage: float) -> Score:
+    def _remember(self, settled: NDArray[np.float32], score: Score, screened: Screened | None) -> None:
+        """Take settled cells [channel, hop] into the past; what was not judged must not be judged later either."""
+        if score.blank in {"stopped", "starting"}:
+            settled = np.full_like(settled, np.nan)
+        elif screened is not None:
+            masked = np.isnan(screened.values).all(axis=1)
+            if masked.any():
+                settled = settled.copy()
+                settled[: len(masked)][masked] = np.nan
+        self._past.extend(settled)
+
+    def _screen(self, window: Window) -> Screened | None:
+        """Look at sensors and operating state; None where nothing is known of them."""
+        if self._screening is None or window.incomplete in GONE:
+            return None
+        return self._screening.take(window)
+
+    def _score(self, window: Window, coverage: float, screened: Screened | None) -> Score:
         blank: Blank | None = None
-        if coverage < self._min_coverage or window.incomplete in {"offline", OUTAGE}:
+        if coverage < self._min_coverage or window.incomplete in GONE:
             blank = "no_data"
         elif self._detector is None:
             blank = "learning"
+        elif screened is None or not np.isfinite(screened.values).any():
+            blank = "no_data"
+        elif screened.operating != "running" and not screened.familiar:
+            blank = screened.operating
         value = threshold = None
         alarm = extrapolated = False
         evidence: dict[str, float] = {}
         contributions: dict[str, float] = {}
         if blank is None and self._detector is not None:
-            values = window.values[: len(self._known)]
+            assert screened is not None
+            values = screened.values
             verdict = self._detector.score(values, self._past.cells[: len(self._known)])
             limit = self._detector.threshold(self._windows_per_week, self._budget)
             value, threshold = verdict.score, limit.score
@@ -133,6 +168,7 @@ class Machine:
             evidence=evidence,
             contributions=contributions,
             signals=signals(window),
+            sensor_faults={} if screened is None else screened.sensor_faults,
         )
 
     def _settle(self, window: Window, settled: NDArray[np.float32]) -> list[Block]:
@@ -182,15 +218,17 @@ class Machine:
         except ValueError:
             self._warm = 0
             return None
+        self._screening = Screening.fit(channels, series, filled, grid=self._spec, state=self._state)
         usual = usual_range(series)
         self._take_up(channels, usual)
         self._version += 1
         state = {"channels": list(channels), "usual": usual, "detector": self._detector.snapshot()[0]}
-        return Model(self._version, state)
+        return Model(self._version, state | {"screening": self._screening.snapshot()[0]})
 
     def _take_up(self, channels: Sequence[str], usual: Floats) -> None:
         self._known = tuple(channels)
-        self.incidents.usual = dict(zip(channels, map(tuple, usual.T.tolist()), strict=True))
+        ranges = dict(zip(channels, map(tuple, usual.T.tolist()), strict=True))
+        self.incidents.usual = self.sensor_incidents.usual = ranges
 
     def status(self, at: float) -> dict[str, Any]:
         """Describe the machine to people and scripts; ``at`` is when its newest message arrived."""
@@ -207,6 +245,8 @@ class Machine:
             "channels": list(self.grid.channels),
             "new_channels": list(self.grid.channels[len(self._known) :]) if self._detector else [],
             "silent_channels": [] if last is None else [c for c in self.grid.channels if c not in last.signals],
+            "operating": None if self._screened is None else self._screened.operating,
+            "sensor_faults": {} if last is None else last.sensor_faults,
             "score": None if last is None else last.score,
             "threshold": None if last is None else last.threshold,
             "extrapolated": None if last is None else last.extrapolated,
@@ -221,6 +261,7 @@ class Machine:
             "spec": asdict(self._spec),
             "grid": self.grid.snapshot(),
             "incidents": self.incidents.snapshot(),
+            "sensor_incidents": self.sensor_incidents.snapshot(),
             "warm": self._warm,
             "began": self._began,
             "version": self._version,
@@ -228,6 +269,7 @@ class Machine:
             "next_start": self._next_start,
             "pending": [[block.start, list(block.channels), block.values] for block in self._pending],
             "detector": None if self._detector is None else self._detector.snapshot()[1],
+            "screening": None if self._screening is None else self._screening.snapshot()[1],
         }
 
     def restore(self, state: dict[str, Any], model: Model | None) -> bool:
@@ -239,10 +281,13 @@ class Machine:
             return False
         if state["detector"] is not None and model is not None and model.version == state["version"]:
             with contextlib.suppress(ValueError, KeyError, TypeError):
+                screening = Screening.restore(model.state["screening"], state["screening"])
                 self._detector = Detector.restore(model.state["detector"], state["detector"])
+                self._screening = screening
                 self._take_up(model.state["channels"], model.state["usual"])
         self.grid.restore(state["grid"])
         self.incidents.restore(state["incidents"])
+        self.sensor_incidents.restore(state["sensor_incidents"])
         self._warm = state["warm"]
         self._began = state["began"]
         self._version = state["version"]

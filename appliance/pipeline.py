@@ -2,7 +2,7 @@
 
 ::
 
-    Message ─ router ─ codec ─┬─ Sample ─ grid ─ Window ─ detector ─ Score ─ incidents ─ Alert
+    Message ─ router ─ codec ─┬─ Sample ─ grid ─ Window ─ screening ─ detector ─ Score ─ incidents ─ Alert
                               └─ quarantine (with its reason)
 
 What comes out is a function of the order of the messages alone: reading the journal again gives the same scores. The
@@ -24,6 +24,7 @@ from appliance.ingest.codecs import Codec
 from appliance.ingest.topics import Route, Router
 from appliance.machine import History, Machine
 from appliance.records import Block, Decoded, Message, Model, Outcome, Quarantined, Sample
+from appliance.screening import StateSource
 from appliance.windows import GridSpec
 
 
@@ -35,6 +36,8 @@ class Source:
     codec: Codec
     grid: GridSpec
     warmup_windows: int
+    state: StateSource | None = None
+    """The channel that tells whether a machine runs; None: it is seen from the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,7 @@ class Pipeline:
             outcome.blocks += verdict.blocks
             if verdict.alert is not None:
                 outcome.alerts.append(verdict.alert)
+            outcome.alerts += verdict.sensor_alerts
             if verdict.model is not None:
                 outcome.models[name] = verdict.model
         if placement.closed or is_new:
@@ -160,6 +164,7 @@ class Pipeline:
             alerts=self._rules.alerts,
             detector=self._rules.detector,
             seed=zlib.crc32(name.encode()),
+            state=source.state,
         )
         return self.machines[name]
 

@@ -106,6 +106,8 @@ class Window:
     incomplete: str | None = None
     """Why data is known to be missing: the source told (``offline``, ``sequence_gap``), or the window borders on a
     silence longer than itself (``outage``)."""
+    received: Floats | None = None
+    """[channel, time] the readings alone, before gaps were filled; None where there was none to fill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,9 @@ class Verdict:
 
 Trust = Literal["learning", "prior"]
 AlertState = Literal["open", "acknowledged", "closed"]
-Blank = Literal["learning", "no_data"]
+AlertKind = Literal["machine", "sensor"]
+Blank = Literal["learning", "no_data", "stopped", "starting"]
+SensorFault = Literal["stuck", "dropout", "out_of_range", "noise", "unit_change"]
 
 
 class Signal(NamedTuple):
@@ -160,14 +164,16 @@ class Score:
     evidence: dict[str, float]
     contributions: dict[str, float]
     signals: dict[str, Signal]
+    sensor_faults: dict[str, SensorFault] = field(default_factory=dict)
+    """Channel → what its sensor was found to suffer from; the score then rests on the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An incident on one machine, as it stands after its latest change."""
+    """An incident on one machine or one of its sensors, as it stands after its latest change."""
 
     id: str
-    """Derived from machine and time, so a replay gives the same one."""
+    """Derived from machine, channel (of a sensor's alert) and time, so a replay gives the same one."""
     machine: str
     state: AlertState
     since: float
@@ -175,14 +181,18 @@ class Alert:
     opened_at: float
     updated_at: float
     closed_at: float | None
-    peak_score: float
-    threshold: float
+    peak_score: float | None
+    """None for a sensor's alert: what a broken sensor reads has no score."""
+    threshold: float | None
     channels: dict[str, float]
     """Channel → share of the blame, worst first."""
     evidence: dict[str, float]
     """Evidence detector → -ln p at the peak."""
     summary: str
     """One sentence for the person who is called."""
+    kind: AlertKind = "machine"
+    sensor_fault: SensorFault | None = None
+    """What the sensor suffers from; None for an alert of the machine."""
 
 
 class Block(NamedTuple):

@@ -246,6 +246,7 @@ class Grid:
             end=(self._start + spec.length) * spec.period_secs,
             values=filled.T.copy(),  # the buffer moves on before anybody looks at the window
             incomplete=why,
+            received=None if filled is cells else cells.T.copy(),
         )
         settled = cells[: spec.hop]
         self._remember(settled)

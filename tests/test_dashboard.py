@@ -28,12 +28,12 @@ DASHBOARD = json.loads((GRAFANA / "dashboards/machines.json").read_text())
 SCHEMA: Mapping[str, tuple[set[str], set[str]]] = {
     "anomaly": (
         {"site", "machine"},
-        {"score", "threshold", "alarm", "trust", "model", "coverage", "extrapolated"},
+        {"score", "threshold", "alarm", "trust", "state", "model", "coverage", "extrapolated"},
     ),
     "evidence": ({"site", "machine", "channel"}, {"contribution"}),
     "evidence_kind": ({"site", "machine", "detector"}, {"evidence"}),
     "signal": ({"site", "machine", "channel"}, {"mean", "min", "max"}),
-    "alert": ({"site", "machine"}, {"id", "state", "peak_score", "summary", "since"}),
+    "alert": ({"site", "machine", "channel"}, {"id", "kind", "state", "peak_score", "summary", "since"}),
     "appliance": (
         {"site"},
         {"messages", "readings", "quarantined", "late", "duplicate", "backlog", "rss_mb", "journal_mb"},
@@ -96,6 +96,8 @@ def lines() -> Iterator[str]:
     )
     yield from alert_lines(SITE, alert)
     yield from alert_lines(SITE, replace(alert, state="closed", updated_at=closed, closed_at=closed))
+    sensor = replace(alert, id="a2", channels={"flow (l/min)": 1.0}, kind="sensor", peak_score=None, updated_at=closed)
+    yield from alert_lines(SITE, sensor)
 
 
 def labelled_queries() -> Iterator[tuple[str, str]]:
@@ -153,14 +155,15 @@ def test_the_figures_are_those_of_the_machines(filled_influxdb: InfluxDB) -> Non
 
     assert rows("Machines reporting")[0]["count"] == len(MACHINES)
     assert rows("Machines in alarm")[0]["sum"] == 0
-    assert rows("Alerts opened")[0]["count"] == 1
+    assert rows("Alerts opened")[0]["count"] == 2
     assert sum(float(row["max"]) for row in rows("Alarms")) == len(FAULT)
     assert len(rows("Alarms")) == len(MACHINES) * (WINDOWS - LEARNED)
-    assert [row["state"] for row in rows("Alerts")] == ["closed", "open"]
+    changes = [(row["kind"], row["state"]) for row in rows("Alerts")]
+    assert sorted(changes) == [("machine", "closed"), ("machine", "open"), ("sensor", "open")]
     assert rows("Alerts", machine=("pump.2",)) == []
     assert max(row["score"] for row in rows("Score against threshold", machine=("press-1",))) == 5.5
     assert {row["messages"] for row in rows("Intake")} == {1}
-    assert [row["machine"] for row in rows("Machines now")] == list(MACHINES)
+    assert [(row["machine"], row["state"]) for row in rows("Machines now")] == [(name, "scored") for name in MACHINES]
 
 
 def test_the_machine_variable_lists_the_machines_of_the_site(filled_influxdb: InfluxDB) -> None:

@@ -66,7 +66,7 @@ def test_it_says_when_what_and_how_strange() -> None:
     assert (alert.id, alert.since, alert.opened_at) == ("m-19700101T000008Z", 1 * HOP, 2 * HOP + LENGTH)
     assert (alert.peak_score, alert.threshold) == (5, THRESHOLD)
     assert list(alert.channels) == ["temp", "rpm", "load"]
-    assert alert.summary == "m: temp at 81.25, rpm silent; the level is unusual, spread."
+    assert alert.summary == "m: temp 81.2, rpm silent; the level is unusual; since 00:00 UTC on 1 January."
 
 
 def test_it_closes_after_three_quiet_windows_in_a_row_below_the_hysteresis() -> None:
@@ -83,6 +83,29 @@ def test_a_window_without_a_score_neither_opens_nor_closes() -> None:
     assert states([4, None, None, 4]) == [".", ".", ".", "open"]
     assert states([4, 4, 2, None, None, None, 2]) == [".", "open", ".", ".", ".", ".", "."]
     assert states([None] * 9) == ["."] * 9
+
+
+def stopped(number: int) -> Score:
+    return score(number, None, blank="stopped")
+
+
+def test_an_open_alert_closes_when_the_machine_has_stood_for_a_while() -> None:
+    tracker = IncidentTracker(replace(RULES, close_stopped_secs=3 * HOP))
+    told_of = [tracker.update(score(n, 4)) for n in range(2)] + [tracker.update(stopped(n)) for n in range(2, 8)]
+    assert [alert and alert.state for alert in told_of] == [None, "open", None, None, None, "closed", None, None]
+    assert not tracker.is_open
+
+
+def test_a_start_between_stops_begins_their_time_anew() -> None:
+    tracker = IncidentTracker(replace(RULES, close_stopped_secs=3 * HOP))
+    windows = [score(0, 4), score(1, 4), stopped(2), stopped(3), score(4, None, blank="starting"), stopped(5)]
+    assert [alert.state for alert in map(tracker.update, windows) if alert] == ["open"]
+    assert [alert.state for alert in map(tracker.update, map(stopped, range(6, 9))) if alert] == ["closed"]
+
+
+def test_an_alarm_before_a_stop_and_one_after_it_open_nothing() -> None:
+    tracker = IncidentTracker(RULES)
+    assert [tracker.update(entry) for entry in (score(0, 4), stopped(1), score(2, 4))] == [None] * 3
 
 
 def test_soon_after_closing_the_same_alert_opens_again() -> None:
@@ -131,7 +154,7 @@ def test_at_most_five_channels_are_blamed_and_none_without_a_share() -> None:
     assert list(alert.channels) == ["c1", "c3", "c4", "c5", "c6"]
     nobody = IncidentTracker(AlertRules(open_windows=1)).update(score(0, 4, contributions={}, evidence={}))
     assert nobody is not None
-    assert nobody.summary == "m: no single channel."
+    assert nobody.summary == "m: no single channel; since 00:00 UTC on 1 January."
 
 
 def test_an_id_follows_from_machine_and_time_alone() -> None:
@@ -139,6 +162,7 @@ def test_an_id_follows_from_machine_and_time_alone() -> None:
 
 
 values = st.lists(st.none() | st.floats(0, 9), max_size=40)
+stops = st.lists(st.booleans(), min_size=40, max_size=40)
 rules = st.builds(
     lambda n, extra, close, cooldown: AlertRules(n, n + extra, close, 0.8, cooldown),
     st.integers(1, 4), st.integers(0, 4), st.integers(1, 4), st.sampled_from([0.0, 60.0]),
@@ -146,14 +170,20 @@ rules = st.builds(
 
 
 @settings(deadline=None)
-@given(values, rules, st.integers(0, 40))
-def test_a_restart_at_any_point_changes_nothing(series: list[float | None], rule: AlertRules, cut: int) -> None:
-    scores = [score(number, value) for number, value in enumerate(series)]
-    tracker = IncidentTracker(rule)
+@given(values, stops, rules, st.integers(0, 40))
+def test_a_restart_at_any_point_changes_nothing(
+    series: list[float | None], stands: list[bool], rule: AlertRules, cut: int
+) -> None:
+    rule = replace(rule, close_stopped_secs=2 * HOP)
+    scores = [
+        stopped(number) if value is None and stands[number] else score(number, value)
+        for number, value in enumerate(series)
+    ]
+    undisturbed, tracker, resumed = (IncidentTracker(rule) for _ in range(3))
+    expected = [undisturbed.update(entry) for entry in scores]
     before = [tracker.update(entry) for entry in scores[:cut]]
-    resumed = IncidentTracker(rule)
     resumed.restore(packing.unpack(packing.pack(tracker.snapshot())))
-    assert [*before, *(resumed.update(entry) for entry in scores[cut:])] == told(series, rule)
+    assert [*before, *(resumed.update(entry) for entry in scores[cut:])] == expected
 
 
 @settings(deadline=None)
@@ -166,7 +196,8 @@ def test_alerts_open_and_close_in_turn(series: list[float | None], rule: AlertRu
         standing = None if alert.state == "closed" else alert.id
         assert (alert.closed_at is None) == (alert.state != "closed")
         assert alert.since < alert.opened_at <= alert.updated_at
-        assert alert.peak_score >= max(THRESHOLD, known[alert.id].peak_score if alert.id in known else 0)
+        assert alert.peak_score is not None
+        assert alert.peak_score >= max(THRESHOLD, (alert.id in known and known[alert.id].peak_score) or 0)
         known[alert.id] = alert
 
 

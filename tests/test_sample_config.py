@@ -12,10 +12,11 @@ import pytest
 from pydantic import BaseModel
 
 from appliance import config
-from appliance.assembly import rules
+from appliance.assembly import rules, source
 from appliance.credentials import SECRETS
 from appliance.ingest import codecs
 from appliance.notify import NOTIFIERS
+from appliance.screening import StateSource
 
 SHIPPED = Path(__file__).parents[1] / "config" / "appliance.toml"
 TABLES: dict[str, type[BaseModel]] = {
@@ -130,3 +131,20 @@ def test_alarms_are_budgeted_by_the_rule_that_opens_alerts(tmp_path: Path) -> No
     file.write_text(text.replace("#of_windows = 3", "of_windows = 5"))
     detector = rules(config.load(file)).detector
     assert (detector.confirm, detector.of) == (4, 5)
+
+
+def test_the_operating_state_is_seen_unless_a_channel_tells_it(tmp_path: Path) -> None:
+    file = tmp_path / "appliance.toml"
+    text = SHIPPED.read_text()
+    file.write_text(text)
+    assert source(config.load(file).source[0]).state is None
+    for above, expected in (("#running_above = 0.5", 0.5), ("running_above = 12.0", 12.0)):
+        told = text.replace('#state_channel = "running"', 'state_channel = "power_kw"')
+        file.write_text(told.replace("#running_above = 0.5", above))
+        assert source(config.load(file).source[0]).state == StateSource("power_kw", expected)
+
+
+def test_an_alert_of_a_standing_machine_closes_after_the_time_that_is_set(tmp_path: Path) -> None:
+    file = tmp_path / "appliance.toml"
+    file.write_text(SHIPPED.read_text().replace("#close_stopped_secs = 3600.0", "close_stopped_secs = 60"))
+    assert rules(config.load(file)).alerts.close_stopped_secs == 60.0

@@ -74,19 +74,23 @@ def events_table(found: Comparison) -> Table:
         table.add_column(name, no_wrap=name in {"began (UTC)", "", "delay"}, overflow="fold")
     for match in sorted(found.matches, key=lambda match: match.event.start):
         expected = not match.event.is_sensor
-        if match.alert:
+        alert, rightly = match.alert, match.blamed_rightly
+        if alert is None and match.event.is_sensor and match.diagnosis is not None:
+            alert, rightly = match.diagnosis, match.diagnosed_rightly
+            word = "[green]diagnosed[/]"
+        elif alert is not None:
             word = "[green]caught[/]" if expected else "[yellow]alerted[/]"
         else:
             word = "[yellow]was open[/]" if match.was_open else "[red]missed[/]" if expected else "[dim]no alert[/]"
-        rightly = {True: "[green]✓[/] ", False: "[red]✗[/] ", None: ""}[match.blamed_rightly]
+        mark = {True: "[green]✓[/] ", False: "[red]✗[/] ", None: ""}[rightly]
         kind = plain(match.event.kind.replace("_", " ")) + (" [dim](sensor)[/]" if match.event.is_sensor else "")
         table.add_row(
             clock(match.event.start)[5:16],
             plain(match.event.machine),
             kind,
             word,
-            "" if match.delay_secs is None else duration(match.delay_secs),
-            f"{rightly}{plain(match.blamed or '')}",
+            "" if alert is None else duration(alert.opened_at - match.event.start),
+            mark + plain("" if alert is None else next(iter(alert.channels), "")),
         )
     return table
 
@@ -95,7 +99,9 @@ def in_words(found: Comparison) -> str:
     """Sum a comparison up in one sentence."""
     total = len(found.machine_events)
     shadow = f" ({found.overshadowed} more while an alert was already open)" if found.overshadowed else ""
+    named = sum(match.diagnosed_rightly for match in found.sensor_events)
+    sensors = f"; {named} of {len(found.sensor_events)} faulty sensors named" if found.sensor_events else ""
     return (
         f"{found.caught} of {total} events caught{shadow}; {len(found.false_alerts)} false alerts in "
-        f"{found.machine_weeks:.1f} machine-weeks = {found.false_per_week:.2f} a week"
+        f"{found.machine_weeks:.1f} machine-weeks = {found.false_per_week:.2f} a week{sensors}"
     )

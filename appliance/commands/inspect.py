@@ -96,6 +96,7 @@ def alerts(
         table = list_table()
         table.add_column("opened (UTC)", no_wrap=True)
         table.add_column("state", no_wrap=True)
+        table.add_column("kind", no_wrap=True)
         table.add_column("peak", no_wrap=True, justify="right")
         table.add_column("what")
         for alert in found:
@@ -104,7 +105,8 @@ def alerts(
             table.add_row(
                 short_clock(alert.opened_at),
                 f"[{colour}]{alert.state}{lasted}[/]",
-                f"{alert.peak_score:.1f}",
+                alert.kind,
+                _number(alert.peak_score),
                 plain(alert.summary),
             )
         console.print(table if found else "No alerts.")
@@ -177,11 +179,13 @@ def state_of(machine: dict[str, Any]) -> str:
         return f"[blue]learning {machine['learned_hours'] / machine['warmup_hours']:.0%}[/]"
     if machine["blank"] == "no_data":
         return "[yellow]no data[/]"
+    if machine["operating"] in {"stopped", "starting"}:
+        return f"[dim]{machine['operating']}[/]"
     return "[green]normal[/]"
 
 
 def _notes(machine: dict[str, Any]) -> str:
-    notes = []
+    notes = [f"sensor {name}: {fault.replace('_', ' ')}" for name, fault in machine["sensor_faults"].items()][:2]
     if machine["silent_channels"]:
         notes.append(f"silent: {', '.join(machine['silent_channels'][:3])}")
     if machine["new_channels"]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.detect.detector import DetectorOptions
+from appliance.detect.scales import LONGEST
 from appliance.evaluation.defaults import ALERT_RULES, GRID, MIN_COVERAGE
 from appliance.evaluation.methods import Unsuited
 from appliance.evaluation.metrics import AlertHops
@@ -63,13 +64,13 @@ def timeline(trial: Trial) -> Cells:
     """[T] grid cell of each sample.
 
     Sessions start at multiples of the hop, so that windows start where the trial cuts them, and lie further apart than
-    a window is long, so that the grid takes what is between them for an outage.
+    the slowest scale looks back, so that none of them reaches over a border.
     """
     cells = np.empty(len(trial.values), dtype=np.intp)
     start = 0
     for first, end in trial.sessions:
         cells[first:end] = start + np.arange(end - first)
-        start = -(-(start + end - first + trial.length) // trial.hop) * trial.hop
+        start = -(-(start + end - first + (LONGEST + 1) * trial.length) // trial.hop) * trial.hop
     return cells
 
 

@@ -26,7 +26,7 @@ class Event:
     channels: tuple[str, ...] = ()
     """Channels that may rightly be blamed, the principal one first; empty where nobody knows."""
     is_sensor: bool = False
-    """The sensor is at fault, not the machine: neither expected to alert nor counted as false if it does."""
+    """The sensor is at fault, not the machine: a machine's alert is neither expected nor counted as false."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,11 @@ class Match:
 
     event: Event
     alert: Alert | None
-    """The first alert that opened during the event; None: not caught."""
+    """The machine's first alert that opened during the event; None: not caught."""
     was_open: bool = False
     """An alert stood already when it began: nobody was told anything new, so it does not count as caught."""
+    diagnosis: Alert | None = None
+    """The first alert of a sensor that opened during the event: of one of its own channels, where there is one."""
 
     @property
     def delay_secs(self) -> float | None:
@@ -56,6 +58,11 @@ class Match:
             return None
         return self.blamed in self.event.channels
 
+    @property
+    def diagnosed_rightly(self) -> bool:
+        """Whether an alert named the sensor that was at fault."""
+        return self.event.is_sensor and self.diagnosis is not None and _names(self.diagnosis, self.event)
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -63,10 +70,18 @@ class Comparison:
 
     matches: list[Match]
     false_alerts: list[Alert]
+    """The machines' own."""
+    false_sensor_alerts: list[Alert]
+    """Those of sensors that were well."""
     machine_weeks: float
     """Time watched with a score, over all machines."""
     alert_hours: float
-    """Time with an open alert, over all machines."""
+    """Time with an open alert of the machine, over all machines."""
+
+    @property
+    def sensor_events(self) -> list[Match]:
+        """Events of a sensor alone."""
+        return [match for match in self.matches if match.event.is_sensor]
 
     @property
     def machine_events(self) -> list[Match]:
@@ -104,7 +119,11 @@ class Comparison:
             "machine_weeks": round(self.machine_weeks, 2),
             "false_alerts_per_machine_week": round(self.false_per_week, 3) if self.machine_weeks else None,
             "alert_hours": round(self.alert_hours, 1),
-            "sensor_events": len(self.matches) - len(self.machine_events),
+            "sensor_events": len(self.sensor_events),
+            "sensor_events_diagnosed": sum(match.diagnosis is not None for match in self.sensor_events),
+            "sensor_events_named_rightly": sum(match.diagnosed_rightly for match in self.sensor_events),
+            "sensor_events_that_alerted_the_machine": sum(match.alert is not None for match in self.sensor_events),
+            "false_sensor_alerts": len(self.false_sensor_alerts),
         }
 
 
@@ -137,7 +156,8 @@ def compare(
 
     An event is caught if an alert opens from its start to ``grace_secs`` after its end: the window that shows its last
     reading ends later. An alert that opens at any other time is false, however long it stands: otherwise one alert that
-    never closes would catch everything.
+    never closes would catch everything. The alert of a sensor never catches a machine's event, and is never a false
+    alert of the machine; it is false by itself where that sensor was well.
 
     Parameters
     ----------
@@ -145,20 +165,37 @@ def compare(
         Machine → first and last time with a score. Events that began before it or on other machines are left out.
     """
     seen = [event for event in events if event.machine in watched and _within(event, watched[event.machine])]
-    ordered = sorted(alerts, key=lambda alert: alert.opened_at)
+    in_order = sorted(alerts, key=lambda alert: alert.opened_at)
+    ordered = [alert for alert in in_order if alert.kind == "machine"]
+    of_sensors = [alert for alert in in_order if alert.kind == "sensor" and alert.machine in watched]
     matches = [
         Match(
             event,
             next((alert for alert in ordered if _opens_in(alert, event, grace_secs)), None),
             any(_stands_at(alert, event) for alert in ordered),
+            _diagnosis(event, of_sensors, grace_secs),
         )
         for event in seen
     ]
     ours = [alert for alert in ordered if alert.machine in watched]
     false_alerts = [alert for alert in ours if not any(_opens_in(alert, event, grace_secs) for event in seen)]
+    false_of_sensors = [
+        alert
+        for alert in of_sensors
+        if not any(event.is_sensor and _names(alert, event) and _opens_in(alert, event, grace_secs) for event in seen)
+    ]
     weeks = sum(last - first for first, last in watched.values()) / WEEK_SECS
     open_secs = sum(min(_closed(alert), watched[alert.machine][1]) - alert.opened_at for alert in ours)
-    return Comparison(matches, false_alerts, weeks, open_secs / 3600)
+    return Comparison(matches, false_alerts, false_of_sensors, weeks, open_secs / 3600)
+
+
+def _diagnosis(event: Event, of_sensors: Sequence[Alert], grace_secs: float) -> Alert | None:
+    during = [alert for alert in of_sensors if _opens_in(alert, event, grace_secs)]
+    return next((alert for alert in during if _names(alert, event)), next(iter(during), None))
+
+
+def _names(alert: Alert, event: Event) -> bool:
+    return not event.channels or next(iter(alert.channels)) in event.channels
 
 
 def _within(event: Event, span: tuple[float, float]) -> bool:

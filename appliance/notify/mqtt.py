@@ -20,13 +20,20 @@ class MqttOptions(NotifierOptions):
 
 
 class MqttNotifier(Notifier[MqttOptions]):
-    """Publishes each change to ``…/alert/log`` and keeps the open alert retained on ``…/alert``."""
+    """Publishes each change to ``…/alert/log`` and keeps the open alert retained on ``…/alert``.
+
+    ``…`` is ``{prefix}/machines/{machine}`` for the machine's own alert and ``{prefix}/machines/{machine}/sensors/
+    {channel}`` for a sensor's: both may stand at once, and neither is to clear the other.
+    """
 
     Options: ClassVar[type[NotifierOptions]] = MqttOptions
 
     def send(self, alert: Alert) -> None:
         """Publish at QoS 1; an empty retained message clears a closed alert."""
-        topic = f"{self.options.prefix}/machines/{level(alert.machine)}/alert"
+        source = f"{self.options.prefix}/machines/{level(alert.machine)}"
+        if alert.kind == "sensor":
+            source += f"/sensors/{level(next(iter(alert.channels)))}"
+        topic = f"{source}/alert"
         body = as_json(alert)
         self.publish(f"{topic}/log", body)
         self.publish(topic, b"" if alert.state == "closed" else body, retain=True)

@@ -128,8 +128,8 @@ def score_lines(site: str, score: Score) -> list[str]:
     >>> from appliance.records import Signal
     >>> score = Score("pump 1", "s", 0, 60, None, None, False, "learning", "learning", False, 1, 0, {}, {},
     ...     {"t": Signal(2, 1, 3)})
-    >>> print(*score_lines("hall", score), sep="\n")
-    anomaly,site=hall,machine=pump\ 1 alarm=0.0,trust="learning",model=0.0,coverage=1.0,extrapolated=0.0 60000000000
+    >>> print(*score_lines("hall", score), sep="\n")  # doctest: +ELLIPSIS
+    anomaly,site=hall,machine=pump\ 1 alarm=0.0,trust="learning",state="learning",model=0.0,... 60000000000
     signal,site=hall,machine=pump\ 1,channel=t mean=2.0,min=1.0,max=3.0 60000000000
     """
     tags = {"site": site, "machine": score.machine}
@@ -138,6 +138,7 @@ def score_lines(site: str, score: Score) -> list[str]:
         "threshold": score.threshold,
         "alarm": float(score.alarm),
         "trust": score.trust,
+        "state": score.blank or "scored",
         "model": float(score.model),
         "coverage": score.coverage,
         "extrapolated": float(score.extrapolated),
@@ -153,15 +154,22 @@ def score_lines(site: str, score: Score) -> list[str]:
 
 
 def alert_lines(site: str, alert: Alert) -> list[str]:
-    """Write one ``alert`` point at the time of the change."""
+    """Write one ``alert`` point at the time of the change; a sensor's has its channel as a tag.
+
+    Without the tag it would take the place of the machine's own alert where both change in the same window.
+    """
+    tags = {"site": site, "machine": alert.machine}
+    if alert.kind == "sensor":
+        tags["channel"] = next(iter(alert.channels))
     fields: dict[str, float | str | None] = {
         "id": alert.id,
+        "kind": alert.kind,
         "state": alert.state,
         "peak_score": alert.peak_score,
         "summary": alert.summary,
         "since": alert.since,
     }
-    return _line("alert", {"site": site, "machine": alert.machine}, fields, alert.updated_at)
+    return _line("alert", tags, fields, alert.updated_at)
 
 
 def vitals_lines(site: str, vitals: Vitals) -> list[str]:

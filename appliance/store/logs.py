@@ -13,6 +13,7 @@ import numpy as np
 
 from appliance.records import Alert, Score, Signal
 from appliance.store.database import Database, set_cursor
+from appliance.store.packing import ScoreBody
 
 log = logging.getLogger(__name__)
 
@@ -104,9 +105,9 @@ def _try(build: Callable[[tuple[Any, ...]], T], row: tuple[Any, ...]) -> T | Non
 
 def _score(row: tuple[Any, ...]) -> Score:
     names: list[str] = msgspec.json.decode(row[13])
-    evidence, shares, signals = msgspec.msgpack.decode(row[14], type=tuple[dict[str, float], bytes, bytes])
-    contributions = np.frombuffer(shares, dtype=np.float32).tolist()
-    triples = np.frombuffer(signals, dtype=np.float32).reshape(-1, 3).tolist()
+    body = msgspec.msgpack.decode(row[14], type=ScoreBody)
+    contributions = np.frombuffer(body.contributions, dtype=np.float32).tolist()
+    triples = np.frombuffer(body.signals, dtype=np.float32).reshape(-1, 3).tolist()
     return Score(
         machine=row[1],
         source=row[2],
@@ -120,7 +121,8 @@ def _score(row: tuple[Any, ...]) -> Score:
         extrapolated=bool(row[10]),
         coverage=row[11],
         model=row[12],
-        evidence=evidence,
+        evidence=body.evidence,
         contributions={name: share for name, share in zip(names, contributions, strict=True) if not isnan(share)},
         signals={name: Signal(*triple) for name, triple in zip(names, triples, strict=True) if not isnan(triple[0])},
+        sensor_faults=body.sensor_faults,
     )

@@ -8,8 +8,23 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.records import SensorFault
+
 State = dict[str, Any]
 """Nested dict of arrays, numbers, strings, booleans, None and lists of those: all a stage may remember."""
+
+
+class ScoreBody(msgspec.Struct, array_like=True):
+    """The parts of a score that are kept as one value; arrays are single precision, in the order of its channel set."""
+
+    evidence: dict[str, float]
+    contributions: bytes
+    """[channel]."""
+    signals: bytes
+    """[channel, 3]: mean, least and greatest."""
+    sensor_faults: dict[str, SensorFault] = {}
+    """Absent from rows that versions before the sensor check wrote."""
+
 
 ARRAY = 1
 """msgpack extension code of an array: (dtype, shape, raw bytes)."""

@@ -191,4 +191,6 @@ def encode_body(score: Score, names: tuple[str, ...]) -> bytes:
     missing = (np.nan,) * 3
     signals = np.array([score.signals.get(name, missing) for name in names], dtype=np.float32)
     contributions = np.array([score.contributions.get(name, np.nan) for name in names], dtype=np.float32)
-    return msgspec.msgpack.encode((score.evidence, contributions.tobytes(), signals.tobytes()))
+    return msgspec.msgpack.encode(
+        packing.ScoreBody(score.evidence, contributions.tobytes(), signals.tobytes(), score.sensor_faults)
+    )

@@ -114,6 +114,21 @@ def test_alerts_end_with_one_while_one_is_open(filled: Path) -> None:
     assert run("alerts", "-c", filled, "--machine", "nobody").exit_code == 0
 
 
+def test_faulty_sensors_are_shown_as_such(config: Path) -> None:
+    outcome = Plant().send(readings(range(40), machine="press"))
+    outcome.statuses["press"] |= {"sensor_faults": {"a": "unit_change"}, "trust": "prior", "operating": "stopped"}
+    sentence = "press: the sensor a is stuck at 8.1 while the others move."
+    outcome.alerts.append(
+        Alert("1", "press", "open", BEGIN, BEGIN, BEGIN, None, None, None, {"a": 1.0}, {}, sentence, "sensor", "stuck")
+    )
+    Results(Database(config.parent / "data" / "appliance.db")).commit(outcome, 1)
+    (line,) = (line.split() for line in shown(run("alerts", "-c", config)).splitlines() if "press" in line)
+    assert line[2:5] == ["open", "sensor", "—"]
+    shown_machines = " ".join(shown(run("machines", "-c", config)).split())
+    assert "press stopped" in shown_machines
+    assert "sensor a: unit change" in shown_machines
+
+
 def test_quarantine_shows_hostile_text_as_it_is(filled: Path) -> None:
     result = run("quarantine", "--config", filled)
     assert result.exit_code == 1

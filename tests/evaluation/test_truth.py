@@ -56,6 +56,34 @@ def test_a_sensor_event_is_neither_expected_nor_false() -> None:
     assert found.summary()["sensor_events"] == 1
 
 
+def of_sensor(opened: float, channel: str = "vibration") -> Alert:
+    return replace(alert(opened, channel=channel), kind="sensor", sensor_fault="stuck")
+
+
+def test_a_sensor_s_alert_is_held_against_sensor_events_only() -> None:
+    for told, named in ((of_sensor(1500.0), 1), (of_sensor(1500.0, "rpm"), 0)):
+        found = compare([SENSOR], [told], WATCHED, 0.0).summary()
+        assert (found["sensor_events_diagnosed"], found["sensor_events_named_rightly"]) == (1, named)
+        assert (found["false_alerts"], found["false_sensor_alerts"], found["alert_hours"]) == (0, 1 - named, 0.0)
+        assert found["sensor_events_that_alerted_the_machine"] == 0
+
+
+def test_a_sensor_s_alert_never_catches_a_fault_of_the_machine() -> None:
+    found = compare([EVENT], [of_sensor(1500.0)], WATCHED, 0.0)
+    assert (found.caught, found.false_alerts, len(found.false_sensor_alerts)) == (0, [], 1)
+    assert not found.matches[0].diagnosed_rightly
+
+
+def test_a_machine_s_alert_during_a_sensor_event_is_counted_apart() -> None:
+    found = compare([SENSOR], [alert(1500.0)], WATCHED, 0.0).summary()
+    assert (found["sensor_events_that_alerted_the_machine"], found["sensor_events_diagnosed"]) == (1, 0)
+
+
+def test_the_sensor_s_own_alert_is_its_diagnosis_even_where_another_came_first() -> None:
+    (match,) = compare([SENSOR], [of_sensor(1100.0, "rpm"), of_sensor(1500.0)], WATCHED, 0.0).matches
+    assert match.diagnosed_rightly
+
+
 def test_only_what_was_watched_counts() -> None:
     early, late = replace(EVENT, start=-1.0), replace(EVENT, start=WEEK_SECS, end=WEEK_SECS + 9)
     found = compare([early, late, replace(EVENT, machine="x")], [alert(5.0, 6.0, machine="x")], WATCHED, 0.0)

@@ -74,6 +74,20 @@ def test_an_open_alert_is_retained_and_a_closed_one_cleared(broker: Mosquitto, s
         assert later == []
 
 
+def test_a_sensor_s_alert_stands_beside_the_machine_s_own(broker: Mosquitto, subscriber: Subscriber) -> None:
+    notifier = build_notifier(parse_options({"type": "mqtt", "prefix": "works"}), subscriber.publish)
+    sensor = replace(ALERT, id="m-t-1", kind="sensor", sensor_fault="stuck", channels={"line/t": 1.0})
+    notifier.write([ALERT, sensor, replace(sensor, state="closed", closed_at=99.0)])
+    with listening(broker) as late:
+        wait_until(lambda: len(late) == 1)
+        assert (late[0].topic, json.loads(late[0].payload)["kind"]) == (TOPIC, "machine")
+        notifier.write([sensor])
+        wait_until(lambda: len(late) == 3)
+        topic = "works/machines/line 1_m/sensors/line_t/alert"
+        assert {message.topic for message in late[1:]} == {topic, f"{topic}/log"}
+    notifier.write([CLOSED, replace(sensor, state="closed")])
+
+
 def test_the_probe_leaves_nothing_behind(broker: Mosquitto, subscriber: Subscriber) -> None:
     notifier = build_notifier(parse_options({"type": "mqtt", "prefix": "works"}), subscriber.publish)
     assert notifier.probe() == "may publish to works/canary"

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -19,7 +20,7 @@ NOW = 1_767_571_200.0
 SCORE = Score(
     machine="m", source="s", start=NOW, end=NOW + 16, score=2.5, threshold=4.0, alarm=False, trust="prior", blank=None,
     extrapolated=True, coverage=0.75, model=3, evidence={"level": 1.5}, contributions={"a": 0.25, "b": 0.75},
-    signals={"a": Signal(1.5, -2.0, 4.0), "c": Signal(0.0, 0.0, 0.0)},
+    signals={"a": Signal(1.5, -2.0, 4.0), "c": Signal(0.0, 0.0, 0.0)}, sensor_faults={"c": "stuck"},
 )  # fmt: skip
 LEARNING = replace(SCORE, score=None, threshold=None, trust="learning", blank="learning", evidence={}, contributions={})
 ALERT = Alert("m-1", "m", "open", NOW, NOW + 8, NOW + 8, None, 5.0, 4.0, {"a": 1.0}, {"level": 9.0}, "Hot.")
@@ -42,6 +43,19 @@ def test_logs_give_back_exactly_the_scores_that_were_stored(database: Database) 
     assert [score for _, score in Logs(database).scores(0, 10)] == [SCORE, later(LEARNING, 8)]
     ((position, _),) = Logs(database).scores(0, 1)
     assert [score for _, score in Logs(database).scores(position, 10)] == [later(LEARNING, 8)]
+
+
+def test_scores_and_alerts_stored_before_the_sensor_check_are_read(database: Database) -> None:
+    Results(database).commit(Outcome(scores=[SCORE], alerts=[ALERT]), 1)
+    older = msgspec.to_builtins(ALERT)
+    del older["kind"], older["sensor_fault"]
+    with database.transaction() as connection:
+        ((body,),) = connection.execute("SELECT body FROM scores")
+        parts = msgspec.msgpack.decode(body)[:3]
+        connection.execute("UPDATE scores SET body = ?", (msgspec.msgpack.encode(parts),))
+        connection.execute("UPDATE alerts SET body = ?", (msgspec.msgpack.encode(older),))
+    assert [score for _, score in Logs(database).scores(0, 10)] == [replace(SCORE, sensor_faults={})]
+    assert queries.alerts(database) == [ALERT]
 
 
 def test_logs_give_back_every_change_of_an_alert_and_queries_its_last_state(database: Database) -> None:

@@ -15,8 +15,6 @@ from appliance.records import Floats
 
 _FOLDS, _PARTS = 4, 40
 """The warm-up is judged in quarters of ten parts each, as the appliance does."""
-_LEAST_LENGTH = {"spectrum": 2}
-"""Samples without which a window has no rhythm."""
 
 
 class SingleEvidence(Method):
@@ -32,7 +30,7 @@ class SingleEvidence(Method):
     def judge(self, views: Views, support: Support, seed: int) -> Judged:
         """Rank every window's oddity among the held-out warm-up."""
         if not _suits(self.detector, views):
-            raise Unsuited(f"{self.detector} needs windows of at least {_LEAST_LENGTH[self.detector]} samples")
+            raise Unsuited(f"{self.detector} needs windows of at least {EVIDENCE[self.detector].least_length} samples")
         return Judged(*(scores.copy() for scores in _ranked(views, self.detector, seed)))
 
 
@@ -53,7 +51,7 @@ class EvidenceMean(Method):
 
 def _suits(detector: str, views: Views) -> bool:
     length: int = views.train.values.shape[2]
-    return length >= _LEAST_LENGTH.get(detector, 1)
+    return length >= EVIDENCE[detector].least_length
 
 
 _RANKED: WeakKeyDictionary[Views, dict[tuple[str, int], Judged]] = WeakKeyDictionary()

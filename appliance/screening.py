@@ -1,0 +1,91 @@
+"""What a window must pass before it is scored: window → sensor check, operating state → cells that can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from appliance.detect.operation import Operating, Operation, StateChannel
+from appliance.detect.sensors import SensorCheck
+from appliance.detect.state import State
+from appliance.records import Floats, SensorFault, Window
+from appliance.windows import GridSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StateSource:
+    """Which channel of a source's machines tells whether they run."""
+
+    channel: str
+    running_above: float = 0.5
+
+
+class Screened(NamedTuple):
+    """What is left of a window."""
+
+    values: Floats
+    """[channel, time] of the learned channels, NaN for those whose sensor is or just was at fault."""
+    sensor_faults: dict[str, SensorFault]
+    latest: dict[str, float]
+    """Channel → its newest reading, NaN where there never was one."""
+    operating: Operating
+    familiar: bool
+    """Whether the machine's stops and starts were learned with its other states."""
+
+
+class Screening:
+    """One machine's sensor check and operating state. Made by `fit` or `restore`; `take` wants every window in turn."""
+
+    def __init__(self, channels: Sequence[str], sensors: SensorCheck, operation: Operation) -> None:
+        self.channels = tuple(channels)
+        self._sensors = sensors
+        self._operation = operation
+
+    @classmethod
+    def fit(
+        cls, channels: Sequence[str], series: Floats, filled: Floats, *, grid: GridSpec, state: StateSource | None
+    ) -> Self:
+        """Fit on the warm-up, [channel, time] as received and with its gaps filled."""
+        named = state is not None and state.channel in channels
+        row = list(channels).index(state.channel) if named and state is not None else None
+        told = None if row is None or state is None else StateChannel(row, state.running_above)
+        sensors = SensorCheck(series, length=grid.length, hop=grid.hop, ignored=() if row is None else (row,))
+        with np.errstate(over="ignore", invalid="ignore"):  # anything may have been read
+            operation = Operation(filled, length=grid.length, hop=grid.hop, state=told)
+        return cls(channels, sensors, operation)
+
+    def take(self, window: Window) -> Screened:
+        """Take in the next window."""
+        values = window.values[: len(self.channels)]
+        received = values if window.received is None else window.received[: len(self.channels)]
+        faults = self._sensors.judge(received)
+        with np.errstate(over="ignore", invalid="ignore"):
+            operating = self._operation.judge(values)
+        masked = self._sensors.masked
+        return Screened(
+            values=np.where(masked[:, None], np.nan, values) if masked.any() else values,
+            sensor_faults={self.channels[channel]: fault for channel, fault in faults.items()},
+            latest=dict(zip(self.channels, self._sensors.latest.tolist(), strict=True)),
+            operating=operating,
+            familiar=self._operation.taught,
+        )
+
+    def snapshot(self) -> tuple[State, State]:
+        """Return (fitted, live) values."""
+        sensors, operation = self._sensors.snapshot(), self._operation.snapshot()
+        return (
+            {"channels": list(self.channels), "sensors": sensors[0], "operation": operation[0]},
+            {"sensors": sensors[1], "operation": operation[1]},
+        )
+
+    @classmethod
+    def restore(cls, fitted: State, live: State) -> Self:
+        """Build the screening again."""
+        return cls(
+            fitted["channels"],
+            SensorCheck.restore(fitted["sensors"], live["sensors"]),
+            Operation.restore(fitted["operation"], live["operation"]),
+        )

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from appliance.store.influx import alert_lines
+from tests.store.test_results import ALERT, NOW
+
+
+def test_a_sensor_s_alert_is_another_point_than_the_machine_s_own() -> None:
+    sensor = replace(ALERT, kind="sensor", sensor_fault="stuck", peak_score=None, threshold=None)
+    (machine_line,), (sensor_line,) = alert_lines("hall", ALERT), alert_lines("hall", sensor)
+    at = round(ALERT.updated_at * 1e9)
+    assert machine_line.startswith('alert,site=hall,machine=m id="m-1",kind="machine",state="open",peak_score=5.0,')
+    assert sensor_line == (
+        f'alert,site=hall,machine=m,channel=a id="m-1",kind="sensor",state="open",summary="Hot.",since={NOW} {at}'
+    )
