@@ -115,7 +115,7 @@ class Machine:
         if score.blank in {"stopped", "starting"}:
             settled = np.full_like(settled, np.nan)
         elif screened is not None:
-            masked = np.isnan(screened.values).all(axis=1)
+            masked = np.logical_and.reduce(np.isnan(screened.values), axis=1)
             if masked.any():
                 settled = settled.copy()
                 settled[: len(masked)][masked] = np.nan

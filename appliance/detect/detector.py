@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,7 +139,7 @@ class Detector:
         calibrator = Calibrator(new[::per_hop], block, options.confirm, options.of)
         return cls(unit_of(hop), normaliser, lenses, narrower, precedents, calibrator)
 
-    def score(self, window: Floats, past: Floats | None = None) -> Verdict:
+    def score(self, window: Floats, past: NDArray[np.floating[Any]] | None = None) -> Verdict:
         """Judge a window.
 
         Parameters
@@ -184,7 +184,9 @@ class Detector:
             contributions=blame / total if total > 0 else blame,
         )
 
-    def _at_scale(self, scale: Scale, window: Floats, past: Floats | None, windows: Windows) -> Windows | None:
+    def _at_scale(
+        self, scale: Scale, window: Floats, past: NDArray[np.floating[Any]] | None, windows: Windows
+    ) -> Windows | None:
         if scale.stride == 1:
             cells = scale.cells(window.shape[1])
             return windows if cells == window.shape[1] else windows.last(cells)
@@ -192,10 +194,12 @@ class Detector:
             return None
         length, unit = window.shape[1], self._unit
         wanted = length * scale.stride // unit
-        units = np.concatenate([past[: len(window)], pool(window[:, length % unit :], unit)], axis=1)[:, -wanted:]
+        recent = pool(window[:, length % unit :], unit)
+        units = np.concatenate([past[: len(window)], recent], axis=1, dtype=np.float64)[:, -wanted:]
         if units.shape[1] < wanted:
             units = np.pad(units, ((0, 0), (wanted - units.shape[1], 0)), constant_values=np.nan)
-        seen = self._normaliser.apply(pool(units, scale.stride // unit)[None], self._narrower[scale.suffix])
+        means = np.asarray(pool(units, scale.stride // unit), dtype=np.float64)
+        seen = self._normaliser.apply(means[None], self._narrower[scale.suffix])
         return seen if seen.mask is None or seen.mask.mean() >= _LEAST_COVERAGE else None
 
     def learn(self, window: Floats, verdict: Verdict) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.detect.evidence import EVIDENCE
-from appliance.records import Floats
 
 _QUICK = ("outside", "level", "pca_residual", "hotelling", "neighbours")
 _SLOW = ("outside", "pca_residual", "autoregression", "neighbours")
@@ -59,7 +59,7 @@ def unit_of(hop: int) -> int:
     return next(unit for unit in _UNITS if hop % unit == 0)
 
 
-def pool(cells: Floats, width: int) -> Floats:
+def pool(cells: NDArray[np.floating[Any]], width: int) -> NDArray[np.floating[Any]]:
     """Average ``width`` neighbouring cells along time, over those that hold a reading.
 
     Parameters
@@ -76,7 +76,7 @@ def pool(cells: Floats, width: int) -> Floats:
         return cells
     parts = cells.reshape(*cells.shape[:-1], -1, width)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is missing, as is what is infinite
-        total: Floats = np.add.reduce(parts, axis=-1)
+        total: NDArray[np.floating[Any]] = np.add.reduce(parts, axis=-1)
         if np.isfinite(np.add.reduce(total, axis=None)):
             total /= width
             return total

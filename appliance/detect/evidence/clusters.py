@@ -26,9 +26,11 @@ class Clusters(EvidenceDetector):
     def fit(self, windows: Windows, seed: int) -> None:
         """Find the modes."""
         rows = np.clip(windows.standard[:: max(1, len(windows) // _MOST_WINDOWS)], -_FIT_LIMIT, _FIT_LIMIT)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # fewer modes than asked for: the empty ones stay apart
-            self.centres, _ = kmeans2(rows, min(_MODES, len(rows)), seed=np.random.default_rng(seed), minit="++")
+        self.centres = np.unique(rows, axis=0)
+        if len(self.centres) > _MODES:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # a mode that loses all its windows stays where it began
+                self.centres, _ = kmeans2(rows, _MODES, seed=np.random.default_rng(seed), minit="++")
 
     def oddity(self, windows: Windows) -> Oddity:
         """Log squared distance to the nearest centre, over the channels that are present."""

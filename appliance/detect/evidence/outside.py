@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from appliance.detect.evidence.base import EvidenceDetector, Oddity
 from appliance.detect.windows import Windows
@@ -29,7 +30,7 @@ class Outside(EvidenceDetector):
     def fit(self, windows: Windows, seed: int) -> None:
         """Learn the range of each channel."""
         lowest, highest = _extremes(windows)
-        known = windows.present > 0
+        known: NDArray[np.bool_] = windows.present > 0
         self.low = _quantile(lowest, known, _STRANGE_SHARE)
         self.high = _quantile(highest, known, 1.0 - _STRANGE_SHARE)
 
@@ -47,7 +48,7 @@ def _extremes(windows: Windows) -> tuple[Floats, Floats]:
     return _KNEE * np.sinh(lowest / _KNEE), _KNEE * np.sinh(highest / _KNEE)
 
 
-def _quantile(values: Floats, known: Floats, share: float) -> Floats:
+def _quantile(values: Floats, known: NDArray[np.bool_], share: float) -> Floats:
     marked = np.where(known | ~known.any(axis=0), values, np.nan)
     quantile: Floats = np.nanquantile(marked, share, axis=0)
     return quantile
