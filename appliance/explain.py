@@ -23,23 +23,22 @@ LARGE, FINEST = 1e7, 6
 
 IN_WORDS = {
     "extreme": "single readings are extreme",
+    "outside": "it is where it never was",
     "level": "the level is unusual",
     "spread": "it swings unusually far or little",
     "pca_residual": "the channels no longer move together",
-    "relation": "the channels no longer move together",
     "hotelling": "the channels combine unusually",
     "feature_pca": "levels and swings no longer go together",
     "neighbours": "nothing like it was learned",
-    "kmeans": "nothing like it was learned",
-    "isolation": "it lies outside what was learned",
-    "half_space": "it lies outside what was learned",
+    "clusters": "nothing like it was learned",
+    "forecast": "it does not follow from what went before",
     "spectrum": "its rhythm is unusual",
     "autoregression": "each reading follows unusually from the last",
     "spectral_residual": "something sudden stands out",
 }
 """What an evidence detector means when it speaks; one without words here speaks by its name."""
 
-VAGUE = {"neighbours", "kmeans", "isolation", "half_space"}
+VAGUE = {"neighbours", "clusters"}
 """These say that something is strange, not what: they speak where no other does."""
 
 SENSOR_FAULT_IN_WORDS: Mapping[SensorFault, str] = {
@@ -105,11 +104,12 @@ def reading(name: str, signal: Signal | None, usual: tuple[float, float] | None)
 def reasons(evidence: Mapping[str, float]) -> list[str]:
     """Put the loudest evidence into words, each thought once.
 
-    A detector that looks at several windows' worth of time is called ``name@16``: how many.
+    A detector that looks at several windows' worth of time is called ``name@16``, how many; one that looks at the end
+    of the window ``name@1/4``.
 
     Examples
     --------
-    >>> reasons({"level@16": 9.0, "relation": 5.0, "pca_residual": 4.0, "spectrum": 0.1})
+    >>> reasons({"level@16": 9.0, "pca_residual@1/4": 5.0, "pca_residual": 4.0, "spectrum": 0.1})
     ['slowly: the level is unusual', 'the channels no longer move together']
     """
     spoke = sorted(evidence, key=lambda name: -evidence[name])
@@ -121,7 +121,7 @@ def reasons(evidence: Mapping[str, float]) -> list[str]:
 def _in_words(name: str) -> str:
     kind, _, windows = name.partition("@")
     words = IN_WORDS.get(kind, kind)
-    return f"slowly: {words}" if windows not in {"", "1"} else words
+    return f"slowly: {words}" if windows.isdecimal() else words
 
 
 def figure(value: float, matters: float) -> str:

@@ -47,11 +47,11 @@ def test_a_channel_that_never_moved_has_one_usual_reading() -> None:
 
 
 def test_each_thought_is_said_once_and_what_is_strange_before_that_something_is() -> None:
-    assert reasons({"neighbours": 9.0, "half_space": 8.0, "spectrum": 3.5}) == [
+    assert reasons({"neighbours": 9.0, "clusters": 8.0, "spectrum": 3.5}) == [
         "its rhythm is unusual", "nothing like it was learned",
     ]  # fmt: skip
-    assert reasons({"pca_residual": 9.0, "relation": 8.0}) == ["the channels no longer move together"]
-    assert reasons({"kmeans": 9.0, "neighbours": 8.0}) == ["nothing like it was learned"]
+    assert reasons({"pca_residual": 9.0, "pca_residual@1/4": 8.0}) == ["the channels no longer move together"]
+    assert reasons({"clusters": 9.0, "neighbours": 8.0}) == ["nothing like it was learned"]
     assert reasons({}) == []
 
 
@@ -61,7 +61,8 @@ def test_a_whisper_is_a_reason_only_where_nothing_is_louder() -> None:
 
 
 def test_slow_evidence_says_so() -> None:
-    assert reasons({"level@4": 9.0, "level@1": 8.0}) == ["slowly: the level is unusual", "the level is unusual"]
+    assert reasons({"level@4": 9.0, "level@1/4": 8.0}) == ["slowly: the level is unusual", "the level is unusual"]
+    assert reasons({"hunch@1/4": 9.0}) == ["hunch"]
     assert reasons({"hunch@16": 9.0}) == ["slowly: hunch"]
 
 
