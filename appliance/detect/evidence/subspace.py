@@ -55,6 +55,8 @@ def impute(rows: Floats, known: Floats, components: Floats) -> Floats:
     components
         [dimension, rank], orthonormal.
     """
+    if known.all():
+        return rows
     seen = components * known[:, :, None]  # (n, dimension, rank)
     gram = np.einsum("ndr,nds->nrs", seen, seen) + 1e-3 * np.eye(components.shape[1])
     coordinates = np.linalg.solve(gram[:, None], np.einsum("ntd,ndr->ntr", rows, seen)[..., None])[..., 0]

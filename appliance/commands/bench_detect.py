@@ -1,0 +1,110 @@
+"""``appliance bench detect``: what it costs to fit a machine, to judge its windows, and to keep what was learned."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from appliance.commands.common import JsonOption, console, write_json
+from appliance.records import Floats
+
+LENGTH, HOP = 64, 16
+WARM_UP_WINDOWS = 2000
+JUDGED_WINDOWS = 1000
+"""Windows timed for each row."""
+MOST_COPIES = 1000
+
+
+def detect(
+    machines: Annotated[str, typer.Option(metavar="N,...", help="Machines of ten channels.")] = "1,10,100,1000",
+    channels: Annotated[str, typer.Option(metavar="N,...", help="Channels of a single machine.")] = "1,10,30,100",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure CPU per window, the fit of a warm-up and bytes of state, by number of machines and of channels.
+
+    Machines hum at one reading a second, in windows of 64 every 16. Each has a copy of its own of what was learned, so
+    that memory and caches are used as in the service. "Of a core" is what 10,000 channels would take.
+
+    Example: appliance bench detect --machines 1,100 --channels 10
+    """
+    wanted = [(count, 10) for count in _numbers(machines)] + [(1, width) for width in _numbers(channels)]
+    rows = []
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for count, width in progress.track(wanted, description="measuring"):
+            rows.append(_measure(min(count, MOST_COPIES), width))
+    if as_json:
+        write_json(rows)
+        return
+    table = Table(
+        "machines", "channels each", "fit s", "µs a window", "channels/s of a core", "10,000 at 1 Hz", "KB/channel"
+    )
+    for row in rows:
+        table.add_row(
+            f"{row['machines']:,}",
+            f"{row['channels']:,}",
+            f"{row['fit_cpu_secs']:.2f}",
+            f"{row['us_per_window']:.0f}",
+            f"{row['channels_per_sec_per_core']:,.0f}",
+            f"{row['share_of_core_for_10k_channels']:.1%} of a core",
+            f"{row['state_kb_per_channel']:.1f}",
+        )
+    console.print(table)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [0]
+    if min(numbers) < 1:
+        raise typer.BadParameter(f"{text!r} is no list of numbers from 1 up: write 1,10,100")
+    return numbers
+
+
+def _measure(machines: int, channels: int) -> dict[str, Any]:
+    # Here, not above: scipy takes a second that --help should not.
+    from appliance.detect.detector import Detector, DetectorOptions  # noqa: PLC0415
+    from appliance.detect.scales import LONGEST, Past  # noqa: PLC0415
+
+    series = hum(WARM_UP_WINDOWS * HOP + LENGTH, channels)
+    began = time.process_time()
+    fitted = Detector.fit(series, length=LENGTH, hop=HOP, seed=1, options=DetectorOptions())
+    fit_secs = time.process_time() - began
+    model, live = fitted.snapshot()
+    copies = [Detector.restore(model, live) for _ in range(machines)]
+    past = Past(LENGTH, HOP)
+    for start in range(0, LONGEST * LENGTH, HOP):
+        past.extend(series[:, start : start + HOP].astype(np.float32))
+    windows = [series[:, at : at + LENGTH].copy() for at in range(0, 64 * HOP, HOP)]
+    began = time.process_time()
+    for number in range(JUDGED_WINDOWS):
+        copies[number % machines].score(windows[number % len(windows)], past.cells)
+    per_window = (time.process_time() - began) / JUDGED_WINDOWS
+    return {
+        "machines": machines,
+        "channels": channels,
+        "fit_cpu_secs": round(fit_secs, 3),
+        "us_per_window": round(per_window * 1e6, 1),
+        "channels_per_sec_per_core": round(channels / per_window),
+        "share_of_core_for_10k_channels": round(10_000 / channels / HOP * per_window, 4),
+        "state_kb_per_channel": round((_bytes(model) + _bytes(live) + past.cells.nbytes) / channels / 1024, 1),
+    }
+
+
+def hum(cells: int, channels: int) -> Floats:
+    """Sines of many periods with noise, [channel, cell]."""
+    rng = np.random.default_rng(1)
+    periods = 20.0 * (1.0 + np.arange(channels) % 17)
+    swing = np.sin(2 * np.pi * np.arange(cells) / periods[:, None])
+    noisy: Floats = 20.0 + 5.0 * swing + rng.normal(size=swing.shape)
+    return noisy
+
+
+def _bytes(state: dict[str, Any]) -> int:
+    return sum(_bytes(part) if isinstance(part, dict) else np.asarray(part).nbytes for part in state.values())
