@@ -35,7 +35,7 @@ _LEAST_WINDOWS = 8 * FOLDS
 _LEAST_COVERAGE = 0.5
 """A window with fewer of its cells read teaches nothing, and says nothing at a scale that it does not fill."""
 _MOST_CELLS = 6_000_000
-"""Cells of warm-up windows held at once, 48 MB, with a few copies: a machine of 100 channels is fitted on fewer of them,
+"""Cells of warm-up windows held at once, 48 MB and a few copies: a machine of 100 channels is fitted on fewer of them,
 in seconds and on a gateway."""
 _CHUNK = 256
 _SURE, _DOUBTFUL = 1.0, 3.0
