@@ -34,6 +34,8 @@ _PARTS = 40
 _LEAST_WINDOWS = 8 * FOLDS
 _LEAST_COVERAGE = 0.5
 """A window with fewer of its cells read teaches nothing, and says nothing at a scale that it does not fill."""
+_LEAST_OF_A_STRETCH = 0.9
+"""A channel with fewer of a slow scale's cells counts as silent there: held over the rest it would look stuck."""
 _MOST_CELLS = 6_000_000
 """Cells of warm-up windows held at once, 48 MB and a few copies: a machine of 100 channels is fitted on fewer of them,
 in seconds and on a gateway."""
@@ -199,7 +201,8 @@ class Detector:
         units = np.concatenate([past[: len(window)], recent], axis=1, dtype=np.float64)[:, -wanted:]
         if units.shape[1] < wanted:
             units = np.pad(units, ((0, 0), (wanted - units.shape[1], 0)), constant_values=np.nan)
-        means = np.asarray(pool(units, scale.stride // unit), dtype=np.float64)
+        means = _whole(np.asarray(pool(units, scale.stride // unit), dtype=np.float64))
+        means[windows.present[0] == 0] = np.nan  # silent now: what it said before is not to be judged, either
         seen = self._normaliser.apply(means[None], self._narrower[scale.suffix])
         return seen if seen.mask is None or seen.mask.mean() >= _LEAST_COVERAGE else None
 
@@ -265,7 +268,14 @@ def _stretches(series: Floats, ends: Indices, length: int, scale: Scale, unit: i
         pool(views[:, ends[first : first + _CHUNK] // unit].swapaxes(0, 1), scale.stride // unit)
         for first in range(0, len(ends), _CHUNK)
     ]
-    return np.concatenate(chunks)
+    return _whole(np.concatenate(chunks))
+
+
+def _whole(means: Floats) -> Floats:
+    """Take the channels of slow stretches [..., channel, time] that are not nearly whole for silent: in place."""
+    if not np.isfinite(means).all():
+        means[np.isfinite(means).mean(axis=-1) < _LEAST_OF_A_STRETCH] = np.nan
+    return means
 
 
 def _without_precedent(standard: Floats, strangeness: Floats) -> Floats:
