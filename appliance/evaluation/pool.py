@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
 
 from appliance.evaluation.datasets import Entry
 from appliance.evaluation.runner import Measured, Request, run_entry
@@ -45,6 +47,15 @@ def run_all(entries: Sequence[Entry], request: Request, jobs: int, watch: Watch)
 
 
 def _prepare_process() -> None:
-    """Limit the threads of libraries not imported yet, and keep their warnings from the terminal's progress bar."""
+    """Limit the threads of libraries not imported yet, keep their warnings from the terminal, end with the parent."""
     os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     warnings.simplefilter("ignore")
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end: the pool's own queue never closes, as every process holds both its ends."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait_for([parent.sentinel])
+    os._exit(1)
