@@ -139,7 +139,7 @@ def _read_npz(path: Path) -> Recording:
         # Opened here: given a path, numpy leaves the file open where the archive is torn.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, TypeError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise RecordingError(f"not a readable npz archive of plain arrays ({error}): write it again") from error
     if missing := [name for name in ("values", "timestamps", "channels") if name not in arrays]:
         raise RecordingError(f"has no array {', '.join(missing)}: add it")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from math import isnan
 
 import numpy as np
 
 from appliance.ingest.codecs import build_codec
 from appliance.ingest.topics import Route, TopicPattern
 from appliance.pipeline import Pipeline, Rules, Source
-from appliance.records import Block, Message, Outcome
+from appliance.records import Block, Floats, Message, Outcome
 from appliance.windows import GridSpec
 
 BEGIN = 1_767_571_200.0
@@ -34,6 +36,23 @@ def readings(cells: Iterable[int], *, offset: float = 0.0, machine: str = "m") -
         body = {"time": BEGIN + cell, "a": wave + 0.1 * noise[0] + offset, "b": 50 + 5 * wave + noise[1]}
         messages.append(Message(f"plant/{machine}".encode(), json.dumps(body).encode(), BEGIN + cell + 0.2))
     return messages
+
+
+def as_messages(names: Sequence[str], values: Floats, cells: Iterable[int], **more: float) -> list[Message]:
+    """One message a second with what [channel, time] holds there, less what is missing, and with what is given more."""
+    messages = []
+    for cell in cells:
+        row = {name: value for name, value in zip(names, values[:, cell].tolist(), strict=True) if not isnan(value)}
+        body = json.dumps({"time": BEGIN + cell, **row, **more}).encode()
+        messages.append(Message(b"plant/m", body, BEGIN + cell + 0.2))
+    return messages
+
+
+def lived(learned: tuple[Pipeline, Outcome], messages: Iterable[Message]) -> Outcome:
+    """What comes of more messages, without changing the pipeline that has learned."""
+    outcome = Outcome()
+    copy.deepcopy(learned[0]).process(messages, outcome)
+    return outcome
 
 
 class Plant:

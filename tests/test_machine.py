@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from appliance.detect import DetectorOptions
+from appliance.detect.scales import unit_of
 from appliance.incidents import AlertRules
 from appliance.machine import BLOCK_CELLS, Judged, Machine, signals
 from appliance.records import Block, Sample, Signal, Window
@@ -122,3 +123,17 @@ def test_signals_hold_only_channels_with_data() -> None:
     values = np.array([[1.0, np.nan, 4.0], [np.nan] * 3])
     window = Window("m", ("a", "b"), 0.0, 3.0, values)
     assert signals(window) == {"a": Signal(2.5, 1.0, 4.0)}
+
+
+def test_the_past_of_the_slow_scales_keeps_step_with_the_clock_over_a_silence() -> None:
+    life = Life()
+    life.give_normal(range(80))
+    silent_hops = 6
+    begin = 80 + silent_hops * GRID.hop
+    life.give_normal(range(begin, begin + 64))
+    past = life.machine.snapshot()["past"]
+    units_a_hop = GRID.hop // unit_of(GRID.hop)
+    missing = np.isnan(past[0]).sum() / units_a_hop
+    assert missing == pytest.approx(silent_hops, abs=GRID.length / GRID.hop)
+    ends = life.judged[-1].score.start + GRID.hop  # of what has been settled
+    assert past.shape[1] / units_a_hop == (ends - life.judged[0].score.start) / GRID.hop

@@ -16,7 +16,7 @@ from appliance.pipeline import Pipeline, Rules
 from appliance.records import Floats, Message, Outcome
 from appliance.screening import StateSource
 from appliance.store import packing
-from tests.small_plant import BEGIN, LEARNED, Plant, source
+from tests.small_plant import BEGIN, LEARNED, Plant, as_messages, lived, source
 
 CHANNELS = ("speed", "current", "flow", "temp", "pressure")
 STOP = range(LEARNED + 80, LEARNED + 240)
@@ -36,12 +36,7 @@ def series(*, stops: bool = True) -> Floats:
 
 
 def messages(values: Floats, cells: range, **more: float) -> list[Message]:
-    sent = []
-    for cell in cells:
-        row = dict(zip(CHANNELS, values[:, cell].tolist(), strict=True))
-        body = json.dumps({"time": BEGIN + cell, **row, **more}).encode()
-        sent.append(Message(b"plant/m", body, BEGIN + cell + 0.2))
-    return sent
+    return as_messages(CHANNELS, values, cells, **more)
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +46,8 @@ def learned() -> tuple[Pipeline, Outcome]:
     return plant.pipeline, outcome
 
 
-def lived(learned: tuple[Pipeline, Outcome], values: Floats) -> Outcome:
-    outcome = Outcome()
-    copy.deepcopy(learned[0]).process(messages(values, range(LEARNED, LAST)), outcome)
-    return outcome
-
-
 def test_a_machine_that_stands_is_quiet_and_so_is_its_start(learned: tuple[Pipeline, Outcome]) -> None:
-    outcome = lived(learned, series())
+    outcome = lived(learned, messages(series(), range(LEARNED, LAST)))
     assert outcome.alerts == []
     blank = {round(score.end - BEGIN): score.blank for score in outcome.scores}
     assert {end for end, why in blank.items() if why == "stopped"} == set(range(STOP.start + 8, STOP.stop + 1, 8))
@@ -72,20 +61,20 @@ def test_nothing_is_learned_while_it_stands_or_starts(
 ) -> None:
     least = []
     monkeypatch.setattr(Detector, "learn", lambda _self, window, _verdict: least.append(window[0, -8:].min()))
-    lived(learned, series())
+    lived(learned, messages(series(), range(LEARNED, LAST)))
     assert min(least) > 1000.0
 
 
 def test_a_fault_after_the_stop_alerts(learned: tuple[Pipeline, Outcome]) -> None:
     values = series()
     values[4, STOP.stop :] += 8.0
-    assert [alert.state for alert in lived(learned, values).alerts][:1] == ["open"]
+    assert [alert.state for alert in lived(learned, messages(values, range(LEARNED, LAST))).alerts][:1] == ["open"]
 
 
 def test_an_alert_closes_when_its_machine_has_stood_for_a_while(learned: tuple[Pipeline, Outcome]) -> None:
     values = series()
     values[4, STOP.start - 60 :] += 8.0
-    opened, *_, closed, again = lived(learned, values).alerts
+    opened, *_, closed, again = lived(learned, messages(values, range(LEARNED, LAST))).alerts
     assert (opened.state, closed.state, again.state) == ("open", "closed", "open")
     assert closed.closed_at == BEGIN + STOP.start + 8 + 64
     assert again.updated_at > BEGIN + STOP.stop
@@ -117,7 +106,7 @@ def test_a_state_channel_decides_and_is_no_sensor() -> None:
 def test_a_restart_at_any_point_gives_the_same_outcome(learned: tuple[Pipeline, Outcome], cut: int) -> None:
     values = series()
     values[4, STOP.start - 60 :] += 8.0
-    whole = lived(learned, values)
+    whole = lived(learned, messages(values, range(LEARNED, LAST)))
     stopped, found = copy.deepcopy(learned[0]), Outcome()
     stopped.process(messages(values, range(LEARNED, cut)), found)
     states = packing.unpack(packing.pack({"machine/m": stopped.machines["m"].snapshot()}))

@@ -6,7 +6,6 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from math import isnan
 
 import numpy as np
 import pytest
@@ -17,7 +16,7 @@ from appliance.detect.detector import Detector
 from appliance.pipeline import Pipeline
 from appliance.records import Alert, Floats, Message, Outcome
 from appliance.store import packing
-from tests.small_plant import BEGIN, LEARNED, Plant
+from tests.small_plant import BEGIN, LEARNED, Plant, as_messages, lived
 
 CHANNELS = ("flow", "head", "current", "temp", "vibration")
 FAULT = range(LEARNED + 80, LEARNED + 240)
@@ -37,12 +36,7 @@ def series(change: Change | None = None, channels: slice = slice(1, 2)) -> Float
 
 
 def messages(values: Floats, cells: range) -> list[Message]:
-    sent = []
-    for cell in cells:
-        row = {name: value for name, value in zip(CHANNELS, values[:, cell].tolist(), strict=True) if not isnan(value)}
-        body = json.dumps({"time": BEGIN + cell, **row}).encode()
-        sent.append(Message(b"plant/m", body, BEGIN + cell + 0.2))
-    return sent
+    return as_messages(CHANNELS, values, cells)
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +44,6 @@ def learned() -> tuple[Pipeline, Outcome]:
     plant = Plant()
     outcome = plant.send(messages(series(), range(LEARNED)))
     return plant.pipeline, outcome
-
-
-def lived(learned: tuple[Pipeline, Outcome], values: Floats) -> Outcome:
-    outcome = Outcome()
-    copy.deepcopy(learned[0]).process(messages(values, range(LEARNED, LAST)), outcome)
-    return outcome
 
 
 def kinds(alerts: list[Alert]) -> list[tuple[str, str]]:
@@ -74,7 +62,7 @@ SENSOR_FAULTS: dict[str, Change] = {
 def test_a_faulty_sensor_raises_an_alert_of_its_own_and_none_of_the_machine(
     learned: tuple[Pipeline, Outcome], fault: str
 ) -> None:
-    outcome = lived(learned, series(SENSOR_FAULTS[fault]))
+    outcome = lived(learned, messages(series(SENSOR_FAULTS[fault]), range(LEARNED, LAST)))
     assert kinds(outcome.alerts) == [("sensor", "open"), ("sensor", "closed")]
     assert list(outcome.alerts[0].channels) == ["head"]
     assert outcome.alerts[0].sensor_fault == fault
@@ -87,7 +75,7 @@ def test_a_faulty_sensor_raises_an_alert_of_its_own_and_none_of_the_machine(
 
 def test_a_fault_of_the_machine_alerts_as_ever(learned: tuple[Pipeline, Outcome]) -> None:
     for change, channels in ((lambda x: x + 40.0, slice(1, 3)), (lambda x: 1.6 * x, slice(4, 5))):
-        outcome = lived(learned, series(change, channels))
+        outcome = lived(learned, messages(series(change, channels), range(LEARNED, LAST)))
         assert kinds(outcome.alerts)[:1] == [("machine", "open")]
         assert {alert.kind for alert in outcome.alerts} == {"machine"}
 
@@ -95,7 +83,7 @@ def test_a_fault_of_the_machine_alerts_as_ever(learned: tuple[Pipeline, Outcome]
 def test_a_machine_with_a_faulty_sensor_is_still_watched(learned: tuple[Pipeline, Outcome]) -> None:
     values = series(SENSOR_FAULTS["stuck"])
     values[2:4, FAULT.start + 60 : FAULT.stop] += 40.0
-    assert ("machine", "open") in kinds(lived(learned, values).alerts)
+    assert ("machine", "open") in kinds(lived(learned, messages(values, range(LEARNED, LAST))).alerts)
 
 
 def test_nothing_is_learned_of_a_masked_channel(
@@ -103,7 +91,7 @@ def test_nothing_is_learned_of_a_masked_channel(
 ) -> None:
     seen = []
     monkeypatch.setattr(Detector, "learn", lambda _self, window, _verdict: seen.append(np.isnan(window).all(axis=1)))
-    lived(learned, series(SENSOR_FAULTS["out_of_range"]))
+    lived(learned, messages(series(SENSOR_FAULTS["out_of_range"]), range(LEARNED, LAST)))
     assert {tuple(masked.tolist()) for masked in seen} == {(False,) * 5, (False, True, False, False, False)}
 
 
@@ -119,7 +107,7 @@ def test_the_status_says_which_sensor_is_at_fault(learned: tuple[Pipeline, Outco
 @given(cut=st.integers(LEARNED, LAST), fault=st.sampled_from(["stuck", "out_of_range"]))
 def test_a_restart_at_any_point_gives_the_same_outcome(learned: tuple[Pipeline, Outcome], cut: int, fault: str) -> None:
     values = series(SENSOR_FAULTS[fault])
-    whole = lived(learned, values)
+    whole = lived(learned, messages(values, range(LEARNED, LAST)))
     stopped, found = copy.deepcopy(learned[0]), Outcome()
     stopped.process(messages(values, range(LEARNED, cut)), found)
     states = packing.unpack(packing.pack({"machine/m": stopped.machines["m"].snapshot()}))

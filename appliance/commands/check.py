@@ -41,7 +41,7 @@ def check(config: ConfigArgument = DEFAULT_CONFIG, as_json: JsonOption = False) 
 
 
 def _tried(settings: Settings) -> list[Finding]:
-    # Here, not above: these bring scipy and river, which take a second that --help should not.
+    # Here, not above: these bring scipy, which takes a second that --help should not.
     from appliance import assembly  # noqa: PLC0415
     from appliance.ingest.probe import Probe  # noqa: PLC0415
     from appliance.ingest.topics import TopicPattern  # noqa: PLC0415

@@ -77,7 +77,7 @@ def events_table(found: Comparison) -> Table:
         alert, rightly = match.alert, match.blamed_rightly
         if alert is None and match.event.is_sensor and match.diagnosis is not None:
             alert, rightly = match.diagnosis, match.diagnosed_rightly
-            word = "[green]diagnosed[/]"
+            word = "[green]named[/]"
         elif alert is not None:
             word = "[green]caught[/]" if expected else "[yellow]alerted[/]"
         else:

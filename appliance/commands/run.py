@@ -16,7 +16,7 @@ def run(config: ConfigArgument = DEFAULT_CONFIG) -> None:
 
     Example: appliance run config/appliance.toml
     """
-    from appliance.service import Service  # noqa: PLC0415 - river and scipy take a second; --help should not
+    from appliance.service import Service  # noqa: PLC0415 - scipy takes a second; --help should not
 
     settings = load(config)
     logging.basicConfig(

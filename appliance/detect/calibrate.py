@@ -27,6 +27,15 @@ _SCALE_FLOOR = 1e-3
 """In strangeness; a warm-up in which nothing ever happened must not make every change infinitely rare."""
 
 
+_LEAST_BLOCK = 8
+"""Windows in a block at least."""
+
+
+def block_windows(length: int, hop: int) -> int:
+    """Return how many windows a block holds: what two windows' worth of time brings, so that blocks share few cells."""
+    return max(_LEAST_BLOCK, 2 * -(-length // hop))
+
+
 class Threshold(NamedTuple):
     """The score from which a window counts as strange."""
 

@@ -16,8 +16,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.detect.calibrate import Calibrator, Threshold
-from appliance.detect.lens import FOLDS, Lens
+from appliance.detect.calibrate import Calibrator, Threshold, block_windows
+from appliance.detect.lens import FOLDS, MOST_PARTS, Lens, folds
 from appliance.detect.normalise import Normaliser, spread_of_means
 from appliance.detect.precedents import Precedents
 from appliance.detect.scales import SCALES, WINDOW, Scale, pool, scales_for, unit_of
@@ -29,8 +29,6 @@ Indices = NDArray[np.intp]
 
 FORMAT = 3
 """Of the saved state: raised whenever an older state would no longer be understood, or would score differently."""
-_PARTS = 40
-"""For precedents the warm-up is judged in quarters of ten parts each, so that every quarter holds every shift."""
 _LEAST_WINDOWS = 8 * FOLDS
 _LEAST_COVERAGE = 0.5
 """A window with fewer of its cells read teaches nothing, and says nothing at a scale that it does not fill."""
@@ -138,8 +136,7 @@ class Detector:
         lenses[WINDOW.suffix].features.apply(windows)
         precedents = Precedents(windows.standard, strangeness)
         new = _without_precedent(windows.standard, strangeness)
-        block = max(8, 2 * -(-length // hop))
-        calibrator = Calibrator(new[::per_hop], block, options.confirm, options.of)
+        calibrator = Calibrator(new[::per_hop], block_windows(length, hop), options.confirm, options.of)
         return cls(unit_of(hop), normaliser, lenses, narrower, precedents, calibrator)
 
     def score(self, window: Floats, past: NDArray[np.floating[Any]] | None = None) -> Verdict:
@@ -163,7 +160,6 @@ class Detector:
             raise ValueError("the window holds no reading: it cannot be scored")
         combined = 0.0
         blame = np.zeros(len(window))
-        evidence: dict[str, float] = {}
         loudest: dict[str, tuple[float, str]] = {}
         for suffix, lens in self._lenses.items():
             seen = self._at_scale(lens.scale, window, past, windows)
@@ -280,7 +276,7 @@ def _whole(means: Floats) -> Floats:
 
 def _without_precedent(standard: Floats, strangeness: Floats) -> Floats:
     """Strangeness [n] of each window less what the other parts of the warm-up have shown."""
-    fold = np.arange(len(standard)) * _PARTS // len(standard) % FOLDS
+    fold = folds(len(standard), MOST_PARTS)
     new = strangeness.copy()
     for number in range(FOLDS):
         precedents = Precedents(standard[fold != number], strangeness[fold != number])

@@ -20,7 +20,7 @@ Indices = NDArray[np.intp]
 
 FOLDS = 4
 """The warm-up is judged in quarters, each by what was fitted on the other three."""
-_MOST_PARTS = 40
+MOST_PARTS = 40
 """Each quarter is spread over the warm-up in ten parts, so that it holds every shift..."""
 _LEAST_STRETCH = 4
 """...but a part is at least that many stretches of the scale long: neighbours share most of their cells."""
@@ -51,7 +51,6 @@ class Lens:
         self.ranks = ranks
         weights = [detector.weight for detector in detectors.values()]
         self._weights = [weight / sum(weights) for weight in weights]
-        self.names = [f"{name}{scale.suffix}" for name in detectors]
 
     @classmethod
     def fit(cls, scale: Scale, windows: Windows, stretches: float, seed: int) -> tuple[Self, Floats]:
@@ -70,15 +69,10 @@ class Lens:
         names = [name for name in scale.evidence if windows.values.shape[2] >= EVIDENCE[name].least_length]
         features = FeatureScale(windows)
         features.apply(windows)
-        parts = int(min(_MOST_PARTS, max(FOLDS, stretches / _LEAST_STRETCH)))
-        fold = np.arange(len(windows)) * parts // len(windows) % FOLDS
-        held_out = np.empty((len(windows), len(names)))
-        for number in range(FOLDS):
-            held = windows[np.flatnonzero(fold == number)]
-            detectors = _fitted(names, windows[np.flatnonzero(fold != number)], seed)
-            held_out[fold == number] = np.stack([each.oddity(held).values for each in detectors.values()], axis=1)
-        lens = cls(scale, features, _fitted(names, windows, seed), TailRank(held_out))
-        evidence = np.array([lens.ranks.evidence(row) for row in held_out.tolist()])
+        parts = int(min(MOST_PARTS, max(FOLDS, stretches / _LEAST_STRETCH)))
+        oddity = held_out(names, windows, parts, seed)
+        lens = cls(scale, features, fitted(names, windows, seed), TailRank(oddity))
+        evidence = np.array([lens.ranks.evidence(row) for row in oddity.tolist()])
         return lens, np.log1p(evidence) @ np.array(lens._weights)
 
     def listen(self, windows: Windows) -> Heard:
@@ -105,7 +99,24 @@ class Lens:
         return cls(scale, features, detectors, ranks)
 
 
-def _fitted(names: Sequence[str], windows: Windows, seed: int) -> dict[str, EvidenceDetector]:
+def folds(windows: int, parts: int) -> Indices:
+    """Return which quarter [n] each window of the warm-up belongs to; every quarter has its share of the parts."""
+    return np.arange(windows) * parts // windows % FOLDS
+
+
+def held_out(names: Sequence[str], windows: Windows, parts: int, seed: int) -> Floats:
+    """Oddity [n, detector] of each window of the warm-up, by detectors that were fitted without its quarter."""
+    fold = folds(len(windows), parts)
+    oddity = np.empty((len(windows), len(names)))
+    for number in range(FOLDS):
+        held = windows[np.flatnonzero(fold == number)]
+        detectors = fitted(names, windows[np.flatnonzero(fold != number)], seed)
+        oddity[fold == number] = np.stack([each.oddity(held).values for each in detectors.values()], axis=1)
+    return oddity
+
+
+def fitted(names: Sequence[str], windows: Windows, seed: int) -> dict[str, EvidenceDetector]:
+    """Fit the detectors of these names."""
     detectors = {name: EVIDENCE[name]() for name in names}
     for detector in detectors.values():
         detector.fit(windows, seed)

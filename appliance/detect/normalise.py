@@ -17,7 +17,7 @@ _LIMIT = 30.0
 """Nothing counts for more than this: about 3,600 spreads."""
 _LIMIT_OF_CONSTANT = 4.0
 """And a channel that never moved for no more than this: its spread is unknown, so how far it moved means little. A
-status bit that is set for the first time must be heard, and not drown out all else."""
+status bit that is set for the first time must be heard, and a fault beside it too."""
 _LARGEST = 1e150
 """Larger readings count as this in warm-up, so that differences stay finite."""
 _NARROWEST = 0.1

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from appliance.detect.calibrate import block_windows
 from appliance.evaluation.defaults import ALERT_RULES
 from appliance.evaluation.methods import Judged
 from appliance.evaluation.metrics import (
@@ -30,7 +31,6 @@ from appliance.records import Floats
 DAYS_PER_WEEK = 7
 PER_WEEK = {"week": 1.0, "day": float(DAYS_PER_WEEK)}
 """Budget → false alerts a week."""
-LEAST_BLOCK = 8
 
 
 class Alerting(NamedTuple):
@@ -60,7 +60,7 @@ def grace_hops(trial: Trial) -> int:
 
 def deployed(trial: Trial, judged: Judged) -> Answer:
     """Give a method's scores the service's own threshold and alert rules."""
-    block = max(LEAST_BLOCK, 2 * -(-trial.length // trial.hop))  # as the detector calibrates itself
+    block = block_windows(trial.length, trial.hop)
     calibrated = Deployed(judged.warm_up, block, ALERT_RULES.open_windows, ALERT_RULES.of_windows)
     scores = calibrated.scores(judged.test)
     hops_per_week = WEEK_SECS / trial.hop_secs

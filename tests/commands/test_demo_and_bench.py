@@ -97,3 +97,25 @@ def test_the_benchmark_measures_the_appliance_against_a_subscriber_that_does_not
     assert found["ratio"] > 0
     assert found["rss_mb"] > 20
     assert found["written_mb_per_million_readings"] > 0
+
+
+def test_the_benchmark_of_detection_measures_by_machines_and_by_channels() -> None:
+    command = appliance("bench", "detect", "--machines", "1,3", "--channels", "2", "--json")
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert [(row["machines"], row["channels"]) for row in found] == [(1, 10), (3, 10), (1, 2)]
+    for row in found:
+        assert row["us_per_window"] > 0
+        assert 1 < row["state_kb_per_channel"] <= 50
+        share = 10_000 / row["channels_per_sec_per_core"] / 16  # a hop of 16 cells at 1 Hz
+        assert row["share_of_core_for_10k_channels"] == pytest.approx(share, rel=0.01)
+
+
+@pytest.mark.parametrize("number", ["0", "ten", "1,,2"])
+def test_the_benchmark_of_detection_refuses_what_is_no_number(number: str) -> None:
+    result = subprocess.run(
+        appliance("bench", "detect", "--machines", number), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 2
+    assert "write 1,10,100" in result.stderr

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from appliance.detect.calibrate import Calibrator
+from appliance.detect.calibrate import Calibrator, block_windows
 from appliance.records import Floats
 
 BLOCK, CONFIRM, OF = 8, 2, 3
@@ -82,3 +82,7 @@ def test_a_lasting_change_of_normal_moves_the_threshold_and_not_the_score() -> N
         calibrator.learn(value)
     assert calibrator.score(1.2) == score
     assert calibrator.threshold(1 / 1000).score > threshold + 0.2
+
+
+def test_a_block_is_two_windows_long_so_that_neighbours_share_few_cells() -> None:
+    assert [block_windows(64, 16), block_windows(64, 4), block_windows(30, 4), block_windows(1, 1)] == [8, 32, 16, 8]

@@ -221,6 +221,20 @@ def test_channels_that_never_moved_or_never_spoke_are_borne(series: Floats) -> N
     assert alarmed.contributions.argmax() == 0
 
 
+def test_a_status_bit_set_for_the_first_time_is_heard_and_does_not_drown_a_fault(series: Floats) -> None:
+    warm_up = series[:, :3000].copy()
+    warm_up[0] = 0.0
+    detector = fit(warm_up)
+    calm = warm_up[:, -LENGTH:]
+    bit, both = calm.copy(), calm.copy()
+    bit[0] = both[0] = 1.0
+    both[3] += 12.0
+    assert detector.score(bit).score > detector.score(calm).score
+    verdict = detector.score(both)
+    assert verdict.contributions[3] > 0.25
+    assert verdict.strangeness > detector.score(bit).strangeness + 0.3
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     window=arrays.arrays(

@@ -11,6 +11,7 @@ import pytest
 
 from appliance import assembly
 from appliance.config import Settings, SourceSettings
+from appliance.detect.scales import LONGEST
 from appliance.evaluation.defaults import ALERT_RULES, MIN_COVERAGE
 from appliance.evaluation.methods import Unsuited
 from appliance.evaluation.service import (
@@ -94,6 +95,15 @@ def test_scores_and_alerts_are_the_pipelines_own_bit_for_bit(two_shifts: Trial, 
     opened = sorted({at[round(alert.opened_at - BEGIN)] for alert in outcome.alerts})
     assert sorted(hop for hop, _ in run.alerts) == opened
     assert opened, "the faults raise an alert"
+
+
+def test_no_scale_looks_back_over_the_border_of_a_session(two_shifts: Trial) -> None:
+    cells = timeline(two_shifts)
+    ends = [int(cells[end - 1]) for _, end in two_shifts.sessions[:-1]]
+    starts = [int(cells[start]) for start, _ in two_shifts.sessions[1:]]
+    assert starts
+    for end, start in zip(ends, starts, strict=True):
+        assert start - end > LONGEST * two_shifts.length
 
 
 def test_every_hop_has_a_score_although_sessions_break(two_shifts: Trial, run: Run) -> None:

@@ -6,15 +6,12 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from appliance.detect.evidence import EVIDENCE, EvidenceDetector
+from appliance.detect.evidence import EVIDENCE
+from appliance.detect.lens import MOST_PARTS, fitted, held_out
 from appliance.detect.tail import TailRank
-from appliance.detect.windows import Windows
 from appliance.evaluation.methods import Judged, Method, Support, Unsuited, chunked
 from appliance.evaluation.trials import Views
 from appliance.records import Floats
-
-_FOLDS, _PARTS = 4, 40
-"""The warm-up is judged in quarters of ten parts each, as the appliance does."""
 
 
 class SingleEvidence(Method):
@@ -68,22 +65,12 @@ def _ranked(views: Views, detector: str, seed: int) -> Judged:
 def _rank(views: Views, detector: str, seed: int) -> Judged:
     """Evidence of one detector."""
     warm_up = views.train
-    fold = np.arange(len(warm_up)) * _PARTS // len(warm_up) % _FOLDS
-    oddity = np.empty(len(warm_up))
-    for held in range(_FOLDS):
-        rest = _fitted(detector, warm_up[np.flatnonzero(fold != held)], seed)
-        oddity[fold == held] = rest.oddity(warm_up[np.flatnonzero(fold == held)]).values
-    ranks = TailRank(oddity[:, None])
-    whole = _fitted(detector, warm_up, seed)
+    oddity = held_out([detector], warm_up, MOST_PARTS, seed)
+    ranks = TailRank(oddity)
+    whole = fitted([detector], warm_up, seed)[detector]
     return Judged(
-        _evidence(ranks, oddity), _evidence(ranks, chunked(views.test, lambda some: whole.oddity(some).values))
+        _evidence(ranks, oddity[:, 0]), _evidence(ranks, chunked(views.test, lambda some: whole.oddity(some).values))
     )
-
-
-def _fitted(detector: str, windows: Windows, seed: int) -> EvidenceDetector:
-    fitted = EVIDENCE[detector]()
-    fitted.fit(windows, seed)
-    return fitted
 
 
 def _evidence(ranks: TailRank, oddity: Floats) -> Floats:
