@@ -72,7 +72,7 @@ def test_any_order_within_lateness_gives_the_same_windows(data: st.DataObject, s
         spec = replace(spec, aggregate="last")
     delays = [data.draw(st.floats(0, spec.lateness_secs * 0.99)) for _ in samples]
     shuffled = [entry for _, entry in sorted(zip(delays, samples, strict=True), key=lambda p: p[1].time + p[0])]
-    end = sample(500 + samples[-1].time - START, a=0.0)
+    end = sample(500 * spec.period_secs + samples[-1].time - START, a=0.0)  # past every window
     straight, other = Grid("m", spec), Grid("m", spec)
     first = [closed.window for closed in placed(straight, [*samples, end])]
     second = [closed.window for closed in placed(other, [*shuffled, end])]
