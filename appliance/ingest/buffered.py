@@ -61,6 +61,7 @@ class BufferedSocket:
         """Take bytes to be sent at the next :meth:`flush`; on the loop's thread only."""
         if len(self._unsent) > MOST_UNSENT_BYTES:
             raise BlockingIOError
+        self._take_from_others()  # an acknowledgement left before a DISCONNECT would be ignored after it
         self._unsent += data
         return len(data)
 
@@ -70,8 +71,7 @@ class BufferedSocket:
 
     def flush(self) -> bool:
         """Send what was taken; False where the kernel did not take it all."""
-        while self._from_others:
-            self._unsent += self._from_others.popleft()
+        self._take_from_others()
         while self._unsent:
             try:
                 sent = self._socket.send(self._unsent)
@@ -79,6 +79,10 @@ class BufferedSocket:
                 return False
             del self._unsent[:sent]
         return True
+
+    def _take_from_others(self) -> None:
+        while self._from_others:
+            self._unsent += self._from_others.popleft()
 
     def close(self) -> None:
         """Send what was taken, a DISCONNECT above all, and close."""
