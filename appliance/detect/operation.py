@@ -52,7 +52,8 @@ class Operation(Fitted):
 
     A start lasts until the window is free of the stop and of the time after it in which some channel was settling: on
     its way back to where it is while running, or changing fast but ever slower. It settles for as long as the stop
-    lasted at most, and 24 windows.
+    lasted at most, and 24 windows. A collapse that does not last for a whole window is no stop, and what follows it no
+    start: it is judged like anything else that a machine does.
     """
 
     FITTED: ClassVar[tuple[str, ...]] = (
@@ -95,6 +96,11 @@ class Operation(Fitted):
     change: Floats
     """[channel] amount by which that level had moved."""
 
+    @property
+    def _whole(self) -> int:
+        """Windows after which a stop fills the whole window."""
+        return -(-self.length // self.hop)
+
     def judge(self, window: Floats) -> Operating:
         """Take in the next window [channel, time] in raw units; return what the machine does at its end."""
         if self._stands(window):
@@ -102,11 +108,13 @@ class Operation(Fitted):
             self.age, self.since, self.settling = 0, 0, True
             return "stopped"
         self.age += 1
+        if self.stood < self._whole:
+            return "running"
         if self.settling:
             settles = self._settles(_level(window[:, -self.hop :])) or self.age <= _RUN_UP
             self.settling = settles and self.age <= min(self.stood, _LONGEST_START)
         self.since = 0 if self.settling else self.since + 1
-        return "starting" if self.since <= -(-self.length // self.hop) else "running"
+        return "starting" if self.since <= self._whole else "running"
 
     def _settles(self, level: Floats) -> bool:
         """Take in the newest level [channel] of a start; return whether any channel is still settling."""

@@ -45,9 +45,9 @@ class SensorCheck(Fitted):
     """Names the channels whose sensor is at fault, and masks them until the window is free of what they read.
 
     ``stuck``: repeats one value as it never did while the others moved. ``dropout``: readings are missing that never
-    were, while others are there. ``out_of_range``: jumps from one cell to the next far beyond anything known, or to a
-    number that means "no value". ``noise``: steps from cell to cell far more than ever around the same level, without
-    a rhythm, alone. ``unit_change``: jumps by a power of ten or from °C to °F, alone.
+    were, while others are there. ``out_of_range``: jumps from one cell to the next to an end of the scale far beyond
+    anything known, or to a number that means "no value". ``noise``: steps from cell to cell far more than ever around
+    the same level, without a rhythm, alone. ``unit_change``: jumps by a power of ten or from °C to °F, alone.
 
     Only the newest two hops of a window are judged, so a fault is named in the second window that holds a part of it:
     before an alert rule of two windows can take it for the machine's.
@@ -161,7 +161,7 @@ class SensorCheck(Fitted):
         spoilt = self._spoilt(readings, channel)
         if np.count_nonzero(spoilt[len(readings) - len(recent) :]) >= _FEWEST_FAR:
             known = self.kind[channel] == _OUT_OF_RANGE
-            return _OUT_OF_RANGE if known or self._jumped(readings[~spoilt], channel) else _WELL
+            return _OUT_OF_RANGE if known or self._jumped(readings, spoilt, channel) else _WELL
         if rough <= limits.rough_limit[channel] or len(recent) < FEWEST_ROUGH:
             return _WELL
         doubt = _LEVEL_DOUBT * rough if rough > limits.span[channel] else 0.0
@@ -170,21 +170,29 @@ class SensorCheck(Fitted):
         return _NOISE if known or (stays and _autocorrelation(recent) < _MEMORY) else _WELL
 
     def _spoilt(self, readings: Floats, channel: int) -> Flags:
-        """Return which readings [n] are no readings: far beyond anything, or a number that stands for none."""
+        """Return which readings [n] are no readings: a number that stands for none, or an end of the scale.
+
+        What lies far beyond anything and yet varies is measured, not made up: a blow can be that large.
+        """
         limits = self.limits
         outside = (readings < limits.out_low[channel]) | (readings > limits.out_high[channel])
-        spoilt: Flags = (readings < limits.far_low[channel]) | (readings > limits.far_high[channel])
-        spoilt |= outside & np.isin(readings, _SENTINELS)
+        spoilt: Flags = outside & np.isin(readings, _SENTINELS)
+        for beyond in (readings < limits.far_low[channel], readings > limits.far_high[channel]):
+            if beyond.any() and np.ptp(readings[beyond]) == 0:
+                spoilt |= beyond
         if limits.never_zero[channel]:
             spoilt |= readings == 0
         return spoilt
 
-    def _jumped(self, rest: Floats, channel: int) -> bool:
-        """Whether the readings beside the spoilt ones are usual: nothing lies on a way from the one to the other."""
-        limits = self.limits
-        strange = (rest < limits.out_low[channel]) | (rest > limits.out_high[channel])
-        strange &= (rest < limits.least[channel]) | (rest > limits.most[channel])
-        return bool(len(rest)) and not strange.any()
+    def _jumped(self, readings: Floats, spoilt: Flags, channel: int) -> bool:
+        """Whether the window begins well and the readings [n] beside the spoilt ones are usual.
+
+        Then nothing lies on a way from the one to the other; a channel that has long been elsewhere did not jump now.
+        """
+        limits, rest = self.limits, readings[~spoilt]
+        unusual = (rest < limits.out_low[channel]) | (rest > limits.out_high[channel])
+        unknown = (rest < limits.least[channel]) | (rest > limits.most[channel])
+        return not spoilt[0] and not unusual[0] and not (unusual & unknown).any()
 
     def _in_other_unit(self, readings: Floats, recent: Floats, channel: int) -> bool:
         if self.kind[channel] == _UNIT_CHANGE:

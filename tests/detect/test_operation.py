@@ -64,6 +64,13 @@ def test_a_start_never_lasts_longer_than_the_stop_beyond_its_window() -> None:
     assert found[-1] == "running"
 
 
+def test_a_collapse_shorter_than_a_window_has_no_start() -> None:
+    assert HOP < LENGTH - HOP
+    found = states(of(plain(4000)), stopped(plain(1000, 1), 200, 200 + LENGTH - HOP))
+    assert found.count("stopped") == LENGTH // HOP - 1
+    assert "starting" not in found
+
+
 def test_a_start_does_not_wait_for_a_channel_that_a_fault_keeps_away() -> None:
     series = stopped(plain(1000, 1), 200, 360, cooling=10.0)
     series[4, 360:] += 30.0

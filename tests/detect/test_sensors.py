@@ -85,9 +85,9 @@ def test_a_celsius_sensor_set_to_fahrenheit_has_changed_its_unit() -> None:
 
 def test_a_diagnosis_lasts_as_long_as_the_fault_and_its_mask_until_the_window_is_free_of_it() -> None:
     series = tame(6000)
-    for factor in (1e5, 100.0, np.nan):
+    for reading in (1e5, np.nan):
         readings = tame(400, seed=5)
-        readings[1, 100:300] *= factor
+        readings[1, 100:300] = reading
         check = check_of(series)
         for start in range(0, 400 - LENGTH, HOP):
             end = start + LENGTH
@@ -97,6 +97,21 @@ def test_a_diagnosis_lasts_as_long_as_the_fault_and_its_mask_until_the_window_is
             if (end >= 100 + 2 * HOP and start < 300) or end <= 100:
                 assert check.masked.tolist() == [False, end > 100, False, False, False]
         assert not check.masked.any()
+
+
+def test_a_blow_far_beyond_anything_is_the_machine() -> None:
+    readings = tame(400, seed=5)
+    readings[1, 200:210] += 1000.0 * np.random.default_rng(5).uniform(1.0, 2.0, size=10)
+    check = check_of(tame(6000))
+    assert all(check.judge(readings[:, start : start + LENGTH]) == {} for start in range(0, 400 - LENGTH, HOP))
+
+
+def test_a_value_that_a_channel_has_long_had_is_no_jump() -> None:
+    readings = tame(400, seed=5)
+    readings[1] = 5.0
+    readings[1, 200:] = 0.0
+    check = check_of(tame(6000))
+    assert all(check.judge(readings[:, start : start + LENGTH]) == {} for start in range(0, 400 - LENGTH, HOP))
 
 
 def test_what_all_channels_do_together_is_the_machine() -> None:
