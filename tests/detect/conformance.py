@@ -129,6 +129,35 @@ def hears_a_large_step(make: Make) -> None:
     assert oddity > np.quantile(normal, 0.99), "a step of twelve spreads is not odd"
 
 
+def hears_a_large_step_after_a_strange_warm_up(make: Make) -> None:
+    clean = machine_signal(4000, 5, seed=3)
+    spread = np.subtract(*np.quantile(clean, (0.75, 0.25), axis=1))
+    series = clean.copy()
+    for begin in (700, 1900, 3100):  # 200 cells, one in twenty
+        series[1, begin : begin + 67] += 40 * spread[1]
+    scales = Scales(series)
+    detector = make()
+    detector.fit(scales.stack(series), seed=0)
+    normal = detector.oddity(scales.stack(clean)).values
+    stepped = clean[:, :LENGTH].copy()
+    stepped[3, LENGTH // 3 :] += 10 * spread[3]
+    oddity = detector.oddity(scales.stack(stepped)).values[0]
+    assert oddity > np.quantile(normal, 0.99), "a twentieth of strange warm-up hides a step of ten spreads"
+
+
+def bears_a_channel_that_wakes_up(make: Make) -> None:
+    series = machine_signal(4000, 4, seed=5)
+    asleep = series.copy()
+    asleep[1] = 20.0
+    scales = Scales(asleep)
+    detector = make()
+    detector.fit(scales.stack(asleep), seed=0)
+    awake = detector.oddity(scales.stack(series[:, :400]))
+    assert np.isfinite(awake.values).all()
+    if awake.by_channel is not None:
+        assert np.isfinite(awake.by_channel).all()
+
+
 def stays_small(make: Make) -> None:
     detector, _, series = fitted(make, 5)
     size = sum(np.asarray(value).nbytes for part in detector.snapshot() for value in part.values())
@@ -152,7 +181,9 @@ CHECKS: tuple[Callable[[Make], None], ...] = (
     bears_gaps,
     takes_no_alarm_from_a_silent_channel,
     bears_constant_and_stuck_channels,
+    bears_a_channel_that_wakes_up,
     hears_a_large_step,
+    hears_a_large_step_after_a_strange_warm_up,
     stays_small,
     comes_back_from_its_snapshot,
 )

@@ -13,6 +13,7 @@ from tests.detect.conformance import (
     CHECKS,
     Make,
     hears_a_large_step,
+    hears_a_large_step_after_a_strange_warm_up,
     is_deterministic,
     leaves_its_input_alone,
     treats_windows_alone,
@@ -59,6 +60,14 @@ class BatchRelative(ExtremeValue):
         return Oddity(values - values.mean(), by_channel)
 
 
+class Impressed(EvidenceDetector):
+    def fit(self, windows: Windows, seed: int) -> None:
+        self.largest = np.abs(windows.values).max()
+
+    def oddity(self, windows: Windows) -> Oddity:
+        return Oddity(np.maximum(np.abs(windows.values).max(axis=(1, 2)) - self.largest, 0.0), None)
+
+
 @pytest.mark.parametrize(
     ("broken", "check"),
     [
@@ -67,6 +76,7 @@ class BatchRelative(ExtremeValue):
         (Remembering, leaves_its_input_alone),
         (Unseeded, is_deterministic),
         (BatchRelative, treats_windows_alone),
+        (Impressed, hears_a_large_step_after_a_strange_warm_up),
     ],
 )
 def test_the_checks_catch_a_broken_detector(broken: type[EvidenceDetector], check: Callable[[Make], None]) -> None:
