@@ -76,7 +76,7 @@ def source(settings: SourceSettings) -> Source:
             max_channels=settings.max_channels,
         ),
         warmup_windows=settings.warmup_windows,
-        state=None if settings.state_channel is None else StateSource(settings.state_channel, settings.running_above),
+        state=StateSource(settings.state_channel, settings.running_above, settings.may_stop),
     )
 
 

@@ -124,6 +124,7 @@ class SourceSettings(Section):
     warmup_hours: float = Field(default=24.0, gt=0, le=24 * 90, description="Good data a machine learns from.")
     state_channel: str | None = Field(default=None, min_length=1, description="Tells whether a machine runs.")
     running_above: float = Field(default=0.5, description="Of the state channel.")
+    may_stop: bool = Field(default=True, description="Whether a machine that stands is in order.")
 
     @model_validator(mode="after")
     def _names_a_machine(self) -> Self:

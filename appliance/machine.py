@@ -69,7 +69,7 @@ class Machine:
         self._windows_per_week = WEEK_SECS / (grid.hop * grid.period_secs)
         self._options = detector
         self._seed = seed
-        self._state = state
+        self._state = state or StateSource()
         self._screening: Screening | None = None
         self._detector: Detector | None = None
         self._known: tuple[str, ...] = ()  # the detector's channels: the first of the grid's

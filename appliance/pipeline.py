@@ -36,8 +36,7 @@ class Source:
     codec: Codec
     grid: GridSpec
     warmup_windows: int
-    state: StateSource | None = None
-    """The channel that tells whether a machine runs; None: it is seen from the others."""
+    state: StateSource = field(default_factory=StateSource)
 
 
 @dataclass(frozen=True, slots=True)

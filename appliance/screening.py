@@ -17,10 +17,13 @@ from appliance.windows import GridSpec
 
 @dataclass(frozen=True, slots=True)
 class StateSource:
-    """Which channel of a source's machines tells whether they run."""
+    """What tells whether a source's machines run."""
 
-    channel: str
+    channel: str | None = None
+    """Its name; None where it is seen from all of them."""
     running_above: float = 0.5
+    may_stop: bool = True
+    """False for machines that never stand in order: then they are judged whatever they do."""
 
 
 class Screened(NamedTuple):
@@ -46,15 +49,15 @@ class Screening:
 
     @classmethod
     def fit(
-        cls, channels: Sequence[str], series: Floats, filled: Floats, *, grid: GridSpec, state: StateSource | None
+        cls, channels: Sequence[str], series: Floats, filled: Floats, *, grid: GridSpec, state: StateSource
     ) -> Self:
         """Fit on the warm-up, [channel, time] as received and with its gaps filled."""
-        named = state is not None and state.channel in channels
-        row = list(channels).index(state.channel) if named and state is not None else None
-        told = None if row is None or state is None else StateChannel(row, state.running_above)
+        names = dict(zip(channels, range(len(channels)), strict=True))
+        row = None if state.channel is None else names.get(state.channel)
+        told = None if row is None else StateChannel(row, state.running_above)
         sensors = SensorCheck(series, length=grid.length, hop=grid.hop, ignored=() if row is None else (row,))
         with np.errstate(over="ignore", invalid="ignore"):  # anything may have been read
-            operation = Operation(filled, length=grid.length, hop=grid.hop, state=told)
+            operation = Operation(filled, length=grid.length, hop=grid.hop, state=told, may_stop=state.may_stop)
         return cls(channels, sensors, operation)
 
     def take(self, window: Window) -> Screened:

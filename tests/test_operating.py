@@ -89,6 +89,15 @@ def test_the_status_tells_the_operating_state(learned: tuple[Pipeline, Outcome])
     assert learned[1].statuses["m"]["operating"] is None
 
 
+def test_what_may_not_stop_alerts_when_it_stands() -> None:
+    plant = Plant(replace(source(), state=StateSource(may_stop=False)), rules=Rules(alerts=RULES))
+    plant.send(messages(series(), range(LEARNED)))
+    outcome = plant.send(messages(series(), range(LEARNED, STOP.stop)))
+    assert [alert.state for alert in outcome.alerts][:1] == ["open"]
+    assert STOP.start <= outcome.alerts[0].opened_at - BEGIN <= STOP.start + 64
+    assert {score.blank for score in outcome.scores} == {None}
+
+
 def test_a_state_channel_decides_and_is_no_sensor() -> None:
     plant = Plant(replace(source(), state=StateSource("running")))
     values = series(stops=False)

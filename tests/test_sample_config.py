@@ -137,7 +137,9 @@ def test_the_operating_state_is_seen_unless_a_channel_tells_it(tmp_path: Path) -
     file = tmp_path / "appliance.toml"
     text = SHIPPED.read_text()
     file.write_text(text)
-    assert source(config.load(file).source[0]).state is None
+    assert source(config.load(file).source[0]).state == StateSource()
+    file.write_text(text.replace("#may_stop = true", "may_stop = false"))
+    assert source(config.load(file).source[0]).state == StateSource(may_stop=False)
     for above, expected in (("#running_above = 0.5", 0.5), ("running_above = 12.0", 12.0)):
         told = text.replace('#state_channel = "running"', 'state_channel = "power_kw"')
         file.write_text(told.replace("#running_above = 0.5", above))

@@ -61,12 +61,14 @@ class Operation(Fitted):
     )  # fmt: skip
     LIVE: ClassVar[tuple[str, ...]] = ("stood", "age", "settling", "since", "level", "distance", "change")
 
-    def __init__(self, series: Floats, *, length: int, hop: int, state: StateChannel | None = None) -> None:
-        """Fit on the warm-up, [channel, time] in raw units with its gaps filled."""
+    def __init__(
+        self, series: Floats, *, length: int, hop: int, state: StateChannel | None = None, may_stop: bool = True
+    ) -> None:
+        """Fit on the warm-up, [channel, time] in raw units with its gaps filled; unless it may stop, it always runs."""
         self.length, self.hop = length, hop
         self.row, self.running_above = (-1, 0.0) if state is None else state
         (amount,) = quantiles(np.abs(series), _RUNNING_SHARE)
-        self.rest = np.where(amount > 0, _REST * amount, np.nan)
+        self.rest = np.where((amount > 0) & may_stop, _REST * amount, np.nan)
         """[channel] amount below which a channel rests, NaN for one that always does."""
         pace = hop * max(1, -(-series.shape[1] // (hop * _MOST_WINDOWS)))
         windows = cut(series, length, pace)
