@@ -28,6 +28,9 @@ _ALSO_ROUGH = 1.2
 """Another channel this many times rougher than in its roughest hours: it is the machine that shakes."""
 _MEMORY = 0.5
 """Autocorrelation from cell to cell from which roughness is no noise but a machine that hunts."""
+_LOPSIDED = 4.0
+"""Reach to one side against the other from which roughness is no noise, which goes both ways, but work that comes in
+bursts."""
 _LEVEL_DOUBT = 0.5
 """How little noise that steps over the whole usual range lets one know of its level, in mean steps. Below that no doubt
 is allowed: a worn bearing raises roughness and level together."""
@@ -167,7 +170,8 @@ class SensorCheck(Fitted):
         doubt = _LEVEL_DOUBT * rough if rough > limits.span[channel] else 0.0
         stays = limits.near_low[channel] - doubt <= level <= limits.near_high[channel] + doubt
         known = self.kind[channel] == _NOISE
-        return _NOISE if known or (stays and _autocorrelation(recent) < _MEMORY) else _WELL
+        scatters = stays and _autocorrelation(recent) < _MEMORY and _lopsidedness(recent) < _LOPSIDED
+        return _NOISE if known or scatters else _WELL
 
     def _spoilt(self, readings: Floats, channel: int) -> Flags:
         """Return which readings [n] are no readings: a number that stands for none, or an end of the scale.
@@ -216,6 +220,12 @@ class SensorCheck(Fitted):
         steps = np.abs(np.diff(hold(cells, np.isfinite(cells)))).max(axis=1)
         trend = np.abs(trend_of(cells))
         return not ((steps > _QUIET * limits.step[others]) | (trend > _QUIET * limits.trend[others])).any()
+
+
+def _lopsidedness(readings: Floats) -> float:
+    """How many times further readings [n] reach to one side of their median than to the other."""
+    below, above = np.median(readings) - readings.min(), readings.max() - np.median(readings)
+    return float(max(below, above) / max(min(below, above), np.finfo(float).tiny))
 
 
 def _autocorrelation(readings: Floats) -> float:

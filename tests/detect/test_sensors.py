@@ -114,6 +114,17 @@ def test_a_value_that_a_channel_has_long_had_is_no_jump() -> None:
     assert all(check.judge(readings[:, start : start + LENGTH]) == {} for start in range(0, 400 - LENGTH, HOP))
 
 
+def test_bursts_to_one_side_are_work_and_not_noise() -> None:
+    rng = np.random.default_rng(5)
+    for both_sides in (False, True):
+        readings = tame(400, seed=5)
+        bursts = 150.0 * (rng.random(200) < 0.25)
+        readings[1, 200:] += bursts * (rng.choice([-1.0, 1.0], size=200) if both_sides else 1.0)
+        check = check_of(tame(6000))
+        found = [check.judge(readings[:, start : start + LENGTH]) for start in range(0, 400 - LENGTH, HOP)]
+        assert any(faults.get(1) == "noise" for faults in found) == both_sides
+
+
 def test_what_all_channels_do_together_is_the_machine() -> None:
     check, readings = check_of(tame(6000)), tame(400, seed=5)
     for factor, offset in ((np.nan, 0.0), (10.0, 0.0), (0.0, readings[:, 99:100])):
