@@ -138,7 +138,8 @@ def _quick(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _methods(text: str | None, quick: bool, ks: Sequence[int]) -> tuple[str, ...]:
-    from appliance.evaluation.methods import METHODS, MissingExtra  # noqa: PLC0415
+    from appliance.evaluation.baselines import METHODS  # noqa: PLC0415
+    from appliance.evaluation.methods import MissingExtra  # noqa: PLC0415
     from appliance.evaluation.service import APPLIANCE  # noqa: PLC0415
 
     known = (APPLIANCE, *METHODS)
@@ -149,7 +150,7 @@ def _methods(text: str | None, quick: bool, ks: Sequence[int]) -> tuple[str, ...
             near = difflib.get_close_matches(name, known, 1) or [", ".join(known)]
             raise typer.BadParameter(f"there is no method {name}; did you mean {near[0]}?", param_hint="--methods")
         with suppress(MissingExtra):
-            if name in METHODS and METHODS[name]().uses_labels and not any(ks):
+            if name in METHODS and METHODS[name]().needs_labels and not any(ks):
                 raise typer.BadParameter(f"{name} learns from labelled events: ask for --k 1", param_hint="--k")
     return tuple(dict.fromkeys(asked))
 

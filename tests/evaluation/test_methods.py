@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from appliance.detect.windows import Windows
-from appliance.evaluation.baselines import cnn_forecaster, deepsad, devnet
+from appliance.evaluation.baselines import METHODS, cnn_forecaster, deepsad, devnet
 from appliance.evaluation.baselines.evidence import EvidenceMean
 from appliance.evaluation.baselines.river_zscore import RiverZScore
-from appliance.evaluation.methods import METHODS, Batch, Judged, Method, MissingExtra, Support, Unsuited
+from appliance.evaluation.methods import Batch, Judged, Method, MissingExtra, Support, Unsuited
 from appliance.evaluation.trials import Views, views
 from appliance.records import Floats
 from tests.evaluation.conformance import (
@@ -89,13 +89,13 @@ class Remembering(Level):
 
 class Foreseeing(Level):
     def judge(self, views: Views, support: Support, seed: int) -> Judged:
-        warm_up, test = super().judge(views, support, seed)
+        warm_up, test, *_ = super().judge(views, support, seed)
         return Judged(warm_up, test / test.max())
 
 
 class Peeking(Level):
     def judge(self, views: Views, support: Support, seed: int) -> Judged:
-        warm_up, test = super().judge(views, support, seed)
+        warm_up, test, *_ = super().judge(views, support, seed)
         test[support.fault] += 1.0
         return Judged(warm_up, test)
 
@@ -106,7 +106,7 @@ class Deaf(Level):
 
 class Late(Level):
     def judge(self, views: Views, support: Support, seed: int) -> Judged:
-        warm_up, test = super().judge(views, support, seed)
+        warm_up, test, *_ = super().judge(views, support, seed)
         return Judged(warm_up, test[1:])
 
 
@@ -163,7 +163,7 @@ def test_what_is_not_labelled_is_normal() -> None:
     assert Support.none().normal.size == 0
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name]().uses_labels])
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name]().needs_labels])
 def test_a_taught_method_wants_an_event(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} learns from labelled events and was given none"):
         METHODS[name]().judge(views(trial()), Support.none(), 0)

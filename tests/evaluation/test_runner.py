@@ -12,9 +12,10 @@ import pytest
 
 from appliance.detect.windows import Windows
 from appliance.evaluation import cache, runner
+from appliance.evaluation.baselines import METHODS
 from appliance.evaluation.baselines.taught import Examples, Taught
 from appliance.evaluation.datasets import Entry
-from appliance.evaluation.methods import METHODS, Batch, Judged, MissingExtra, Support, Unsuited
+from appliance.evaluation.methods import Batch, Judged, MissingExtra, Support, Unsuited
 from appliance.evaluation.runner import Measured, Request, run_entry, run_trial
 from appliance.evaluation.service import operate
 from appliance.evaluation.trials import Trial, Views
@@ -75,6 +76,12 @@ class Pupil(Taught):
         return np.asarray(rows @ self.fault)
 
 
+class Autodidact(Level):
+    name = "autodidact"
+    seeds: ClassVar = 1
+    uses_labels: ClassVar = True
+
+
 def not_installed() -> Batch:
     raise MissingExtra("absent needs the package absent: pip install 'appliance[absent]'")
 
@@ -83,7 +90,7 @@ def not_installed() -> Batch:
 def methods(monkeypatch: pytest.MonkeyPatch) -> None:
     FITS.clear()
     CALLED_FALSE.clear()
-    for method in (Level, Choosy, Broken, Impatient, Pupil):
+    for method in (Level, Choosy, Broken, Impatient, Pupil, Autodidact):
         monkeypatch.setitem(METHODS, method.name, method)
     monkeypatch.setitem(METHODS, "absent", not_installed)
 
@@ -107,7 +114,9 @@ def test_every_method_and_seed_gets_a_row(tmp_path: Path) -> None:
     assert appliance.vus_pr is not None
     assert appliance.vus_pr > 0.7
     assert appliance.fit_ms is not None
-    assert level.fit_ms is None
+    assert level.fit_ms is not None
+    assert level.score_us is not None
+    assert level.adapt_ms is None
     assert {scene.kind for scene in found.scenes} <= {"caught", "missed", "false alert"}
 
 
@@ -121,6 +130,28 @@ def test_labels_are_measured_on_a_common_tail(tmp_path: Path) -> None:
         ("pupil", 1, "common"): (tail, 2),
     }
     assert FITS["level", 0] == 2, "judged once for both tails: a fit for the held-out quarter, and one for the test"
+
+
+def test_the_appliance_takes_no_labels_so_they_change_nothing(tmp_path: Path) -> None:
+    rows = measured(tmp_path, "appliance", ks=(0, 1)).rows
+    without, with_one = (next(row for row in rows if (row.k, row.tail) == (k, "common")) for k in (0, 1))
+    assert (without.vus_pr, without.false_alerts) == (with_one.vus_pr, with_one.false_alerts)
+    assert with_one.fit_ms is None
+    assert len(rows) == 3
+
+
+def test_learning_from_labels_is_timed_apart(tmp_path: Path) -> None:
+    (row,) = measured(tmp_path, "pupil", ks=(0, 1)).rows
+    assert row.adapt_ms is not None
+    assert row.fit_ms is None
+
+
+def test_what_can_do_without_labels_is_asked_for_both_where_there_are_some(tmp_path: Path) -> None:
+    assert [(row.k, row.tail) for row in measured(tmp_path, "autodidact", ks=(0, 1)).rows] == [
+        (0, "common"),
+        (1, "common"),
+    ]
+    assert not measured(tmp_path, "autodidact").rows
 
 
 def test_a_machine_with_too_few_events_has_no_common_tail(tmp_path: Path) -> None:
@@ -204,6 +235,16 @@ def test_changed_source_is_measured_anew(tmp_path: Path, monkeypatch: pytest.Mon
     assert measured(tmp_path, "level").computed == 3
 
 
+def test_another_threshold_needs_no_new_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = measured(tmp_path, "level")
+    fits = FITS.total()
+    monkeypatch.setattr(runner, "PROTOCOL", (*runner.PROTOCOL, "appliance.evaluation.wording"))
+    again = measured(tmp_path, "level")
+    assert again.computed == 3
+    assert FITS.total() == fits
+    assert again.rows == first.rows
+
+
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt):
         measured(tmp_path, "level", "impatient")
@@ -213,11 +254,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch
 
 def test_a_torn_file_of_the_cache_is_no_finding(tmp_path: Path) -> None:
     measured(tmp_path, "level")
-    files = sorted(tmp_path.rglob("*.json"))
-    assert [file.name for file in files] == [f"level k=0 seed={seed}.json" for seed in range(3)]
-    files[0].write_bytes(files[0].read_bytes()[:100])
+    files = sorted(file for file in tmp_path.rglob("*") if file.is_file())
+    assert [file.name for file in files] == [
+        f"level k=0 seed={seed}.{kind}" for seed in range(3) for kind in ("json", "npz")
+    ]
+    fits = FITS.total()
+    for file in files[:2]:
+        file.write_bytes(file.read_bytes()[:100])
     assert measured(tmp_path, "level").computed == 1
-    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix != ".json"]
+    assert FITS.total() == fits + 2
 
 
 def test_the_source_of_a_method_is_what_it_imports_and_the_protocol() -> None:
@@ -242,4 +287,7 @@ def test_the_source_of_a_method_is_what_it_imports_and_the_protocol() -> None:
     assert {"appliance.windows", "appliance.config"} <= service
     assert "appliance.detect.evidence.extreme" in detection(evidence)
     assert "appliance.machine" not in detection(evidence)
+    scores = set(cache._closure(["appliance.evaluation.baselines.isolation_forest"]))
+    assert {"appliance.detect.normalise", "appliance.evaluation.methods"} <= scores
+    assert not scores & {"appliance.detect.calibrate", "appliance.incidents", "appliance.config"}
     assert not any(name.startswith(("appliance.store", "appliance.ingest", "appliance.notify")) for name in service)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.detect.windows import Windows
-from appliance.evaluation.methods import Judged, Method, Support, chunked, held_out
+from appliance.evaluation.methods import Judged, Method, Support, chunked, held_out, timed
 from appliance.evaluation.trials import Views
 from appliance.records import Floats
 
@@ -35,6 +35,7 @@ class Taught(Method):
     """A method that is trained from scratch on the machine's labelled past; needs k ≥ 1."""
 
     uses_labels: ClassVar = True
+    needs_labels: ClassVar = True
 
     @abstractmethod
     def fit(self, examples: Examples, seed: int) -> None:
@@ -57,8 +58,9 @@ class Taught(Method):
         rest, last_quarter = held_out(views.train)
         self.fit(_examples(rest, views.test, support), seed)
         warm_up = self.oddity(last_quarter.standard)
-        self.fit(_examples(views.train, views.test, support), seed)
-        return Judged(warm_up, chunked(views.test, lambda some: self.oddity(some.standard)))
+        _, fit_secs = timed(lambda: self.fit(_examples(views.train, views.test, support), seed))
+        test, secs = timed(lambda: chunked(views.test, lambda some: self.oddity(some.standard)))
+        return Judged(warm_up, test, fit_secs, secs / len(test))
 
 
 def _examples(warm_up: Windows, test: Windows, support: Support) -> Examples:
