@@ -162,8 +162,8 @@ def test_a_machine_with_too_few_events_has_no_common_tail(tmp_path: Path) -> Non
 def test_the_appliances_false_alarms_teach_although_nobody_asked_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = operate(trial(), 1.0)
-    monkeypatch.setattr(runner, "operate", lambda *_: replace(whole, alerts=[(3, 6)]))
+    (whole,) = operate(trial(), 1.0)
+    monkeypatch.setattr(runner, "operate", lambda *_: [replace(whole, alerts=[(3, 6)])] * 2)
     found = measured(tmp_path, "pupil", ks=(0, 1))
     assert CALLED_FALSE == [[3, 4, 5]]
     assert {row.method for row in found.rows} == {"pupil"}
