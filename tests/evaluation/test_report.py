@@ -5,12 +5,13 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import msgspec
 import numpy as np
 import pytest
 
-from appliance.evaluation.drawing import MOST_BUCKETS, apart, thinned
+from appliance.evaluation.drawing import DARK, LIGHT, MOST_BUCKETS, apart, thinned
 from appliance.evaluation.report import About, Explained, write_report
 from appliance.evaluation.results import Row
 from appliance.evaluation.summary import summarise
@@ -95,6 +96,25 @@ def test_names_from_outside_stay_text(full: str) -> None:
 def test_colours_follow_the_page(full: str) -> None:
     assert not re.search(r"#0(\d)0\1", full)
     assert full.count("<svg") == full.count('role="img"')
+
+
+def test_every_drawing_of_the_page_is_a_small_file_too_with_paper_and_colours_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "former.svg").write_text("of a former run")
+    page = render(tmp_path, fake_rows((0, 5), ("SKAB", "SMD")), examples=1)
+    files = {path.stem: path for path in (tmp_path / "figures").iterdir()}
+    per_dataset = {f"{what}-{dataset}" for what in ("methods", "machines", "labels") for dataset in ("SKAB", "SMD")}
+    (example,) = files.keys() - per_dataset - {"false-alerts-a-week", "false-alerts-a-day", "methods-all-datasets"}
+    assert example.startswith("example-1-")
+    assert re.fullmatch(r"[\w.-]+", example)
+    assert len(files) == page.count("<svg")
+    for path in files.values():
+        root = ElementTree.fromstring(path.read_text())
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        drawing = path.read_text()
+        assert set(re.findall(r"var\(--(\w+)\)", drawing)) <= LIGHT.keys() == DARK.keys()
+        assert all(f"--{name}: {colour};" in drawing for palette in (LIGHT, DARK) for name, colour in palette.items())
+        assert path.stat().st_size < 100_000
 
 
 def test_what_was_not_measured_is_left_out(tmp_path: Path) -> None:
