@@ -37,6 +37,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "ridge": _registered("linear", "Ridge", "evaluate"),
     "devnet": _registered("devnet", "DevNet", "train"),
     "deepsad": _registered("deepsad", "DeepSad", "train"),
+    "finetuned": _registered("finetuned", "FineTuned", "train"),
 }
 """Name → maker; only the maker imports what the method needs.
 
