@@ -199,8 +199,17 @@ def _learning(summary: Summary, gallery: _Gallery) -> list[dict[str, Any]]:
         if cells:
             ours = [cell for cell in cells if cell.method == summary.reference]
             curves = gallery.hang(f"labels-{dataset}", figures.k_curves(cells, summary.reference))
-            found.append({"name": dataset, "cells": ours, "curves": curves})
+            learners = _by_k([cell for cell in summary.cells if cell.dataset == dataset and cell.k > 0])
+            found.append({"name": dataset, "cells": ours, "curves": curves, "learners": learners})
     return found
+
+
+def _by_k(cells: Sequence[Cell]) -> tuple[list[int], dict[str, list[Cell | None]]]:
+    """Lay cells out as a table: the columns k, and for each method its cell in every column."""
+    ks = sorted({cell.k for cell in cells})
+    known = {(cell.method, cell.k): cell for cell in cells}
+    methods = dict.fromkeys(cell.method for cell in cells)
+    return ks, {method: [known.get((method, k)) for k in ks] for method in methods}
 
 
 def _budgets(summary: Summary, rows: Sequence[Row], gallery: _Gallery) -> list[tuple[str, Markup, list[FalseAlerts]]]:

@@ -15,6 +15,7 @@ from appliance.evaluation.drawing import DARK, LIGHT, MOST_BUCKETS, apart, thinn
 from appliance.evaluation.report import About, Explained, write_report
 from appliance.evaluation.results import Row
 from appliance.evaluation.summary import summarise
+from appliance.evaluation.wording import number, signed
 from tests.fake_results import fake_example, fake_rows
 
 ABOUT: About = {"command": "appliance evaluate --data data --out out", "version": "1.2.3"}
@@ -86,6 +87,16 @@ def test_every_part_is_there_in_the_readers_order(full: str) -> None:
     assert "Why 2 machines were skipped" in full
     assert "The plant is made up." in full
     assert "Few clusters, so that intervals are too narrow or missing: SKAB (4)." in full
+
+
+def test_methods_that_learn_from_labels_stand_beside_one_another(tmp_path: Path) -> None:
+    rows = fake_rows((0, 5), ("SKAB",))
+    rows = [row for row in rows if row.method != "ridge" or row.k]  # it can do nothing without labels
+    cell = summarise(rows).cell("SKAB", "ridge", 5, "common")
+    assert cell is not None
+    assert cell.delta_to_reference is not None
+    figures = f"{number(cell.figures['vus_pr'].value)} <small>{signed(cell.delta_to_reference.value)}</small>"
+    assert f"<td>ridge</td><td>{figures}</td>" in render(tmp_path, rows)
 
 
 def test_names_from_outside_stay_text(full: str) -> None:
