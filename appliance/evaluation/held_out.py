@@ -32,6 +32,10 @@ GROUPS = re.compile(r"machine-(\d)-")
 """Machines so named come in groups that share nothing: one group is chosen on another, too."""
 
 
+_NO_BETTER = 1e-9
+"""In VUS-PR: sums in another order."""
+
+
 class HeldOut(msgspec.Struct, frozen=True):
     """What weights reach on machines on which they were not chosen."""
 
@@ -62,10 +66,18 @@ class Judged(msgspec.Struct, frozen=True):
 
 def judge(trial: Trial, cache: Path) -> Judged | None:
     """Measure every choice of weights on one machine; None where there is no event to be found."""
-    loud = np.nan_to_num(loudness(trial, cache), nan=0.0)
-    buffer = max(1, trial.length // trial.hop)
-    figures = [vus_pr(loud @ (np.array(weights) / sum(weights)), trial.test_labels, buffer) for weights in GRID]
+    heard = loudness(trial, cache)
+    loud, buffer = np.nan_to_num(heard, nan=0.0), max(1, trial.length // trial.hop)
+    figures = [vus_pr(loud @ _shares(weights, heard), trial.test_labels, buffer) for weights in GRID]
     return None if np.isnan(figures[0]) else Judged(trial.dataset, trial.machine, trial.cluster, figures)
+
+
+def _shares(weights: Weights, heard: Floats) -> Floats:
+    """[scale] shares of the scales that are heard at any hop; all alike where the weights leave none of them."""
+    there = np.where(np.isfinite(heard).any(axis=0), 1.0, 0.0)
+    shares = np.array(weights) * there
+    shares = shares if shares.any() else there
+    return np.asarray(shares / shares.sum())
 
 
 def held_out(machines: Iterable[Judged]) -> list[HeldOut]:
@@ -90,9 +102,9 @@ def held_out(machines: Iterable[Judged]) -> list[HeldOut]:
 
 def _tested(name: str, parts: Mapping[str, list[Judged]]) -> HeldOut:
     others = {other: _mean(machines) for other, machines in parts.items() if other != name}
-    chosen = int(np.mean(list(others.values()), axis=0).argmax())
-    own, shipped = _mean(parts[name]), GRID.index(SHIPPED)
-    best = int(own.argmax())
+    chosen, shipped = _best(np.mean(list(others.values()), axis=0)), GRID.index(SHIPPED)
+    own = _mean(parts[name])
+    best = _best(own)
     tested = parts[name]
     gains = np.array([machine.vus_pr[chosen] - machine.vus_pr[shipped] for machine in tested])
     names, clusters = (tuple(getattr(each, what) for each in tested) for what in ("machine", "cluster"))
@@ -109,6 +121,12 @@ def _tested(name: str, parts: Mapping[str, list[Judged]]) -> HeldOut:
         best=float(own[best]),
         window_only=float(own[GRID.index((1.0, *[0.0] * (len(SCALES) - 1)))]),
     )
+
+
+def _best(figures: Floats) -> int:
+    """Return which weights are best; the shipped ones where none is better."""
+    best, shipped = int(figures.argmax()), GRID.index(SHIPPED)
+    return shipped if figures[shipped] >= figures[best] - _NO_BETTER else best
 
 
 def _mean(machines: Iterable[Judged]) -> Floats:

@@ -55,8 +55,8 @@ def held_out_table(found: Iterable[HeldOut]) -> Table:
     """Show what weights chosen elsewhere reach, beside those shipped and the best in hindsight."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("tested on", overflow="fold")
-    for name in ("chosen elsewhere", "shipped", "chosen − shipped", "best in hindsight", "window only"):
-        table.add_column(name, justify="right")
+    for name in ("chosen elsewhere", "shipped", "chosen − shipped", "best in hindsight"):
+        table.add_column(name, justify="right", no_wrap=True)
     for each in found:
         table.add_row(
             f"{escape(each.tested_on)}\n[dim]{each.gain.machines} machines[/]",
@@ -64,7 +64,6 @@ def held_out_table(found: Iterable[HeldOut]) -> Table:
             f"{number(each.shipped)}\n[dim]{_weights(tuple(scale.weight for scale in SCALES))}[/]",
             f"{signed(each.gain.value)}\n[dim]{signed_interval(each.gain)}[/]",
             f"{number(each.best)}\n[dim]{_weights(each.best_weights)}[/]",
-            number(each.window_only),
         )
     return table
 

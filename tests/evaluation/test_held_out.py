@@ -51,6 +51,14 @@ def test_a_machine_is_judged_under_every_choice(tmp_path: Path) -> None:
     assert max(judged.vus_pr) > 0.7
 
 
+def test_weights_of_scales_that_a_machine_lacks_change_nothing(tmp_path: Path) -> None:
+    judged = judge(trial(length=4), tmp_path)
+    assert judged is not None
+    assert len(set(judged.vus_pr)) == 1
+    other = Judged("other", "m", "m", judged.vus_pr)
+    assert {(each.weights, each.best_weights) for each in held_out([judged, other])} == {(SHIPPED, SHIPPED)}
+
+
 def test_the_shipped_weights_are_among_those_to_choose_from() -> None:
     assert SHIPPED in GRID
 
