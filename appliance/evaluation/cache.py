@@ -1,8 +1,9 @@
 """Keeps what was measured, so that an interrupted run goes on where it stopped and an unchanged one ends at once.
 
 What was found is valid as long as its key is: a digest of the machine's trial, the question, and the source of every
-module of ours that the answer is computed with. Scores of methods are kept apart from the figures made of them: who
-changes how figures are made, or the threshold that goes with the scores, does not wait for the scores again.
+module of ours that the answer is computed with. Scores of methods are kept apart from the figures made of them, and
+are valid as long as the windows that they judge are: who changes how figures are made, the threshold that goes with
+the scores, or how fast windows are made, does not wait for the scores again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import ast
 import importlib.util
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from hashlib import blake2b
@@ -25,13 +26,17 @@ import numpy as np
 from appliance.evaluation.explaining import Blamed, Scene
 from appliance.evaluation.methods import Judged
 from appliance.evaluation.results import Row
-from appliance.evaluation.trials import Trial
+from appliance.evaluation.trials import Trial, Views
 
 PACKAGE = "appliance"
 NOT_FOLLOWED = frozenset({"appliance.evaluation.runner", "appliance.evaluation.baselines", "appliance.config"})
 """Their own source counts, but not what they import: they name all that can be measured, or set."""
 NOTHING_COMPUTED = frozenset({"appliance.records", "appliance.errors", "appliance.evaluation.baselines"})
 """Types, errors and names alone: no figure depends on their source."""
+GIVEN = frozenset({"appliance.evaluation.trials", "appliance.detect.windows"})
+"""They make the windows that methods judge, which are digested themselves."""
+OWN_PARTS = "appliance.detect."
+"""A method that uses other parts of the detector than those depends on all of it."""
 LIBRARIES = ("numpy", "scipy", "river", "scikit-learn", "rrcf", "torch")
 """Their versions count too."""
 
@@ -116,17 +121,39 @@ def digest_of(*parts: object) -> str:
 @cache
 def source_digest(*modules: str) -> str:
     """Digest the source of modules of ours and of all that they import of ours, and the versions of libraries."""
-    counting = {name: path for name, path in _closure(modules).items() if name not in NOTHING_COMPUTED}
+    return _digest(_closure(modules))
+
+
+@cache
+def method_digest(module: str) -> str:
+    """Digest the source of a method as `source_digest` does, but for what only makes the windows that it is given."""
+    own = _closure([module], GIVEN)
+    return _digest(_closure([module]) if any(name.startswith(OWN_PARTS) for name in own) else own)
+
+
+def views_digest(views: Views) -> str:
+    """Digest all that a method is given of a trial, in the precision in which scores are kept."""
+    digest = blake2b(digest_size=16)
+    for windows in (views.train, views.test):
+        for array in (windows.values, windows.mean, windows.present, windows.standard, windows.mask):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array, dtype=np.float32).tobytes())
+        digest.update(repr(windows.values.shape).encode())
+    return digest.hexdigest()
+
+
+def _digest(files: Mapping[str, Path]) -> str:
+    counting = {name: path for name, path in files.items() if name not in NOTHING_COMPUTED}
     sources = {name: blake2b(path.read_bytes()).hexdigest() for name, path in counting.items()}
     return digest_of(sorted(sources.items()), [_version(library) for library in LIBRARIES])
 
 
-def _closure(modules: Iterable[str]) -> dict[str, Path]:
+def _closure(modules: Iterable[str], given: frozenset[str] = frozenset()) -> dict[str, Path]:
     found: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        path = None if name in found else _file(name)
+        path = None if name in found or name in given else _file(name)
         if path is not None:
             found[name] = path
             if name not in NOT_FOLLOWED:

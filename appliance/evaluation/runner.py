@@ -19,7 +19,15 @@ import msgspec
 import numpy as np
 
 from appliance.evaluation.baselines import METHODS
-from appliance.evaluation.cache import Cache, Finding, digest_of, source_digest, trial_digest
+from appliance.evaluation.cache import (
+    Cache,
+    Finding,
+    digest_of,
+    method_digest,
+    source_digest,
+    trial_digest,
+    views_digest,
+)
 from appliance.evaluation.datasets import Entry, Skipped, load
 from appliance.evaluation.explaining import Blamed, Scene, blamed, scenes
 from appliance.evaluation.measuring import PER_WEEK, Alerting, Answer, deployed, grace_hops, measure
@@ -125,6 +133,10 @@ class _Bench:
         return views(self.trial)
 
     @cached_property
+    def _views_digest(self) -> str:
+        return views_digest(self._views)
+
+    @cached_property
     def _appliance(self) -> Finding | None:
         """What the appliance did, whether it is asked for or only teaches others by its false alarms."""
         return self._found(APPLIANCE, 0, 0, SERVICE, (), self._operate)
@@ -151,7 +163,7 @@ class _Bench:
         module = type(method).__module__
 
         def judge(key: str) -> Finding:
-            scores_key = digest_of(self._digest, source_digest(module), method.name, k, seed, question)
+            scores_key = digest_of(self._views_digest, method_digest(module), method.name, k, seed, question)
             name = self._name(method.name, k, seed)
             judged = self._cache.read_scores(name, scores_key)
             if judged is None:
