@@ -43,6 +43,9 @@ def evaluate(
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one for each core.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Four machines, five methods, one seed.")] = False,
+    held_out_weights: Annotated[
+        bool, typer.Option("--held-out-weights", help="Instead, choose each dataset's scale weights on the others.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the appliance, and what it is compared with, on recorded machines with known events.
@@ -64,6 +67,9 @@ def evaluate(
     if quick:
         entries = _quick(entries)
     ks = _ks(k)
+    if held_out_weights:
+        _hold_out_weights(entries, out, as_json)
+        return
     request = Request(_methods(methods, quick, ks), ks, out / "cache", 1 if quick else seeds)
     try:
         request.cache.mkdir(parents=True, exist_ok=True)
@@ -110,6 +116,29 @@ def _run(entries: Sequence[Entry], request: Request, jobs: int) -> Iterator[Meas
             yield measured
 
 
+def _hold_out_weights(entries: Sequence[Entry], out: Path, as_json: bool) -> None:
+    """Write held_out_weights.json and print what the scale weights reach on datasets that did not choose them."""
+    import msgspec  # noqa: PLC0415
+
+    from appliance.evaluation.datasets import Skipped, load  # noqa: PLC0415
+    from appliance.evaluation.held_out import held_out, judge  # noqa: PLC0415
+    from appliance.evaluation.terminal import held_out_table  # noqa: PLC0415
+
+    judged = []
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        for entry in progress.track(entries, description="machines"):
+            trial = load(entry)
+            if not isinstance(trial, Skipped) and (machine := judge(trial, out / "cache")) is not None:
+                judged.append(machine)
+    found = held_out(judged)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "held_out_weights.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    if as_json:
+        write_json(msgspec.to_builtins(found))
+    else:
+        console.print(held_out_table(found))
+
+
 def _skipped(machines: Iterable[Measured]) -> Iterator[str]:
     """Say how many machines of a dataset the protocol leaves out, and for one of them why."""
     gathered: dict[str, list[Measured]] = defaultdict(list)
@@ -138,7 +167,8 @@ def _quick(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _methods(text: str | None, quick: bool, ks: Sequence[int]) -> tuple[str, ...]:
-    from appliance.evaluation.methods import METHODS, MissingExtra  # noqa: PLC0415
+    from appliance.evaluation.baselines import METHODS  # noqa: PLC0415
+    from appliance.evaluation.methods import MissingExtra  # noqa: PLC0415
     from appliance.evaluation.service import APPLIANCE  # noqa: PLC0415
 
     known = (APPLIANCE, *METHODS)
@@ -149,7 +179,7 @@ def _methods(text: str | None, quick: bool, ks: Sequence[int]) -> tuple[str, ...
             near = difflib.get_close_matches(name, known, 1) or [", ".join(known)]
             raise typer.BadParameter(f"there is no method {name}; did you mean {near[0]}?", param_hint="--methods")
         with suppress(MissingExtra):
-            if name in METHODS and METHODS[name]().uses_labels and not any(ks):
+            if name in METHODS and METHODS[name]().needs_labels and not any(ks):
                 raise typer.BadParameter(f"{name} learns from labelled events: ask for --k 1", param_hint="--k")
     return tuple(dict.fromkeys(asked))
 

@@ -83,15 +83,42 @@ def parts_inspected(recording: Recording) -> Recording:
         scale = Normaliser(reference.T if len(reference) else recording.values[good].T, rate=0.0)
         values[rows] = (recording.values[rows] - scale.centre) / scale.scale
     order = np.concatenate([good, np.arange(half, len(labels))])
-    spans = spans_of(labels[order].astype(bool))
+    return replace(
+        _reordered(replace(recording, values=values), order, len(good)),
+        times=recording.times[0] + np.arange(len(order), dtype=np.float64),
+        columns={},
+    )
+
+
+def days_learned(recording: Recording) -> Recording:
+    """Whole days, each a session of its own: learn the first half of the good ones, score all others in order.
+
+    The faulty days were recorded first, so no leading stretch is free of them. A building with a single good day
+    stays as it is.
+    """
+    days, labels = recording.columns["day_id"], recording.labels
+    assert labels is not None
+    good = [day for day in np.unique(days) if not labels[days == day].any()]
+    learned = np.isin(days, good[: len(good) // 2])
+    order = np.argsort(~learned, kind="stable")
+    borders = [0, *(np.flatnonzero(np.diff(days[order])) + 1).tolist(), len(order)]
+    faulty = [(start, end) for start, end in pairwise(borders) if days[order[start]] not in good]
+    ordered = _reordered(recording, order, int(learned.sum()))
+    return replace(ordered, meta={**recording.meta, "events": faulty})
+
+
+def _reordered(recording: Recording, order: NDArray[np.intp], train_end: int) -> Recording:
+    """Take samples in another order, the first of them as declared normal."""
+    assert recording.labels is not None
+    labels = recording.labels[order]
     return replace(
         recording,
-        values=values[order],
-        times=recording.times[0] + np.arange(len(order), dtype=np.float64),
-        labels=labels[order],
-        train_end=len(good),
-        meta={**recording.meta, "events": spans},
-        columns={},
+        values=recording.values[order],
+        times=recording.times[order],
+        labels=labels,
+        train_end=train_end,
+        meta={**recording.meta, "events": spans_of(labels.astype(bool))},
+        columns={name: column[order] for name, column in recording.columns.items()},
     )
 
 
@@ -102,6 +129,7 @@ RULES: dict[str, Rules] = {
     "skab": Rules(cluster="dataset"),
     "nasa_smap": Rules(cluster="subsystem"),
     "nasa_msl": Rules(cluster="subsystem"),
+    "lbnl_ahu": Rules(prepare=days_learned),
     "cnc_features": Rules(length=1, hop=1, least_training=100, prepare=parts_inspected),
 }
 """What differs from the usual. The files of tep are faults of one plant, the groups of skab share one rig: replicas."""

@@ -32,6 +32,8 @@ from appliance.records import Floats
 
 ROW_INCHES = 0.2
 COUNT_TICKS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+MOST_LETTERS = 24
+"""Of a machine's name beside a dot: a longer one would reach into the next panel."""
 LEAST_GAP = 0.07
 """Of an axis between two ticks."""
 OTHERS = ((SOFT, "s"), (GREEN, "^"), (PURPLE, "v"), (ALERT, "D"), (EVENT, "P"), (INK, "X"))
@@ -48,7 +50,7 @@ def forest(cells: Sequence[Cell], reference: str, random: Estimate | None) -> st
         found, is_ours = cell.figures["vus_pr"], cell.method == reference
         colour = ACCENT if is_ours else SOFT
         _bar(axes.hlines, found, place, colour, width=2.4 if is_ours else 1.2)
-        axes.plot(found.value, place, "o", color=colour, markersize=7 if is_ours else 4.5)
+        axes.plot(found.value, place, "o", color=colour, markersize=7 if is_ours else 4.5, clip_on=False)
     axes.set_yticks(range(len(ranked)), [cell.method for cell in ranked])
     for label, cell in zip(axes.get_yticklabels(), ranked, strict=True):
         if cell.method == reference:
@@ -82,7 +84,8 @@ def deltas(panels: Sequence[tuple[str, Stratum]]) -> str:
         axes.set_xlim(0.3, len(values) + 0.7)
         axes.set_xticks([])
         axes.grid(axis="y")
-        axes.annotate(stratum.machines[order[0]], (1, values[0]), (5, -3), textcoords="offset points", size=8, va="top")
+        worst = _short(stratum.machines[order[0]])
+        axes.annotate(worst, (1, values[0]), (5, -3), textcoords="offset points", size=8, va="top")
         axes.margins(y=0.12)
     several[0].set_ylabel("difference in VUS-PR")
     return svg(figure, f"deltas {dataset}", f"Differences in VUS-PR by machine on {dataset}")
@@ -136,7 +139,7 @@ def kept_budget(rows: Iterable[Row], budget: Budget) -> str:
     for factor in RATIO_RANGE:
         axes.plot(grid, factor * grid, color=SOFT, linewidth=0.8, linestyle="--")
     axes.scatter(budgeted, counts, s=16, color=ACCENT, alpha=0.7, linewidth=0, clip_on=False, zorder=3)
-    most = 1.1 * max(high.max(), counts.max())
+    most = 1.1 * max(1.0, high.max(), counts.max())
     axes.set_xscale("function", functions=_ROOT)
     axes.set_yscale("function", functions=_ROOT)
     axes.set_xticks(_spaced(grid[-1]))
@@ -177,6 +180,10 @@ def example_figure(example: Example, number: int) -> str:
     several[-1].set_xlim(example.times[0], example.times[-1])
     what = f"Score and signals of {example.dataset} {example.machine}"
     return svg(figure, f"example {number}", what)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
 
 
 def _root(values: Floats) -> Floats:

@@ -49,8 +49,10 @@ class Answer:
     """[hops] finite, higher is stranger."""
     week: Alerting
     day: Alerting
-    fit_ms: float | None = None
+    learn_ms: float | None = None
+    """CPU milliseconds to learn the warm-up, or what labels add to it."""
     score_us: float | None = None
+    """CPU microseconds per hop."""
 
 
 def grace_hops(trial: Trial) -> int:
@@ -69,7 +71,13 @@ def deployed(trial: Trial, judged: Judged) -> Answer:
         for per_week in (PER_WEEK["week"], PER_WEEK["day"])
     )
     everywhere = np.ones(len(scores), dtype=bool)
-    return Answer(judged.test, Alerting(week, everywhere), Alerting(day, everywhere))
+    return Answer(
+        ranking=judged.test,
+        week=Alerting(week, everywhere),
+        day=Alerting(day, everywhere),
+        learn_ms=None if judged.fit_cpu_secs is None else 1e3 * judged.fit_cpu_secs,
+        score_us=None if judged.hop_cpu_secs is None else 1e6 * judged.hop_cpu_secs,
+    )
 
 
 def measure(trial: Trial, answer: Answer, *, method: str, k: int, seed: int, tail: Tail, start: int = 0) -> Row:
@@ -101,7 +109,8 @@ def measure(trial: Trial, answer: Answer, *, method: str, k: int, seed: int, tai
         delay_day_s=_delay_secs(day, trial),
         false_alerts_day=day.false_alerts,
         budget_alerts_day=days_watched,
-        fit_ms=answer.fit_ms,
+        adapt_ms=answer.learn_ms if k else None,
+        fit_ms=None if k else answer.learn_ms,
         score_us=answer.score_us,
     )
 

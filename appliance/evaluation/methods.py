@@ -8,22 +8,22 @@
 
 from __future__ import annotations
 
-import importlib
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.detect.evidence import EVIDENCE
 from appliance.detect.windows import Windows
 from appliance.errors import ApplianceError
 from appliance.evaluation.trials import Views
 from appliance.records import Floats
 
 Hops = NDArray[np.intp]
+T = TypeVar("T")
 
 _CHUNK = 2048
 """Windows judged at once: of a long recording of many channels a few copies of all windows would not fit in memory."""
@@ -87,6 +87,15 @@ class Judged(NamedTuple):
     """[m] of warm-up windows, by what was fitted or learned without them, in time order: to calibrate with."""
     test: Floats
     """[hops]."""
+    fit_cpu_secs: float | None = None
+    """In which it learned the whole warm-up, or with labels what they add; its trial with a part left out apart."""
+    hop_cpu_secs: float | None = None
+    """For each scored hop, once its window is cut and normalised."""
+
+    def rounded(self) -> Judged:
+        """Return it in the precision in which it is kept: what is kept gives the same figures as what is new."""
+        warm_up, test = (scores.astype(np.float32).astype(np.float64) for scores in (self.warm_up, self.test))
+        return self._replace(warm_up=warm_up, test=test)
 
 
 class Method(ABC):
@@ -98,7 +107,9 @@ class Method(ABC):
     seeds: ClassVar[int] = 1
     """Seeds worth running: 1 where nothing is drawn."""
     uses_labels: ClassVar[bool] = False
-    """Whether it needs a support with at least one labelled event; the others are given one too, and ignore it."""
+    """Whether it learns from a support; the others are given one too, and ignore it."""
+    needs_labels: ClassVar[bool] = False
+    """Whether it can do nothing without at least one labelled event."""
 
     @abstractmethod
     def judge(self, views: Views, support: Support, seed: int) -> Judged:
@@ -129,8 +140,9 @@ class Batch(Method):
         rest, last_quarter = held_out(views.train)
         self.fit(rest, seed)
         warm_up = chunked(last_quarter, self.oddity)
-        self.fit(views.train, seed)
-        return Judged(warm_up, chunked(views.test, self.oddity))
+        _, fit_secs = timed(lambda: self.fit(views.train, seed))
+        test, secs = timed(lambda: chunked(views.test, self.oddity))
+        return Judged(warm_up, test, fit_secs, secs / len(test))
 
 
 class Streaming(Method):
@@ -146,10 +158,16 @@ class Streaming(Method):
 
     def judge(self, views: Views, support: Support, seed: int) -> Judged:
         """Judge everything in order; the first three quarters of the warm-up are only learned."""
-        self.start(views.train, seed)
         rest, last_quarter = held_out(views.train)
-        self.take(rest)
-        return Judged(self.take(last_quarter), self.take(views.test))
+
+        def learn() -> Floats:
+            self.start(views.train, seed)
+            self.take(rest)
+            return self.take(last_quarter)
+
+        warm_up, fit_secs = timed(learn)
+        test, secs = timed(lambda: self.take(views.test))
+        return Judged(warm_up, test, fit_secs, secs / len(test))
 
 
 def held_out(warm_up: Windows) -> tuple[Windows, Windows]:
@@ -164,39 +182,7 @@ def chunked(windows: Windows, judge: Callable[[Windows], Floats]) -> Floats:
     return np.concatenate([np.empty(0), *chunks])
 
 
-def _registered(module: str, maker: str, extra: str | None, *arguments: str) -> Callable[[], Method]:
-    def make() -> Method:
-        try:
-            baseline = importlib.import_module(f"appliance.evaluation.baselines.{module}")
-        except ModuleNotFoundError as missing:
-            if extra is None:
-                raise
-            msg = f"{module} needs the package {missing.name}: pip install 'appliance[{extra}]'"
-            raise MissingExtra(msg) from missing
-        method: Method = getattr(baseline, maker)(*arguments)
-        return method
-
-    return make
-
-
-METHODS: dict[str, Callable[[], Method]] = {
-    "random": _registered("random", "Random", None),
-    **{f"evidence:{name}": _registered("evidence", "SingleEvidence", None, name) for name in EVIDENCE},
-    "evidence_mean": _registered("evidence", "EvidenceMean", None),
-    "river_hst": _registered("river_hst", "RiverHalfSpaceTrees", None),
-    "river_zscore": _registered("river_zscore", "RiverZScore", None),
-    "rrcf": _registered("rrcf", "RobustRandomCutForest", "evaluate"),
-    "isolation_forest": _registered("isolation_forest", "IsolationForestOnFeatures", "evaluate"),
-    "cnn_forecaster": _registered("cnn_forecaster", "CnnForecaster", "train"),
-    "logistic": _registered("linear", "Logistic", "evaluate"),
-    "ridge": _registered("linear", "Ridge", "evaluate"),
-    "devnet": _registered("devnet", "DevNet", "train"),
-    "deepsad": _registered("deepsad", "DeepSad", "train"),
-}
-"""Name → maker; only the maker imports what the method needs.
-
-Raises
-------
-MissingExtra
-    By the maker, where that is not installed.
-"""
+def timed(work: Callable[[], T]) -> tuple[T, float]:
+    """Do something; return what came of it and the CPU seconds it took."""
+    began = time.process_time()
+    return work(), time.process_time() - began

@@ -5,6 +5,7 @@ It is told in the reader's order: what was run, what it was to reach, what it re
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from markupsafe import Markup
 
 from appliance.evaluation import figures, wording
 from appliance.evaluation.alerting import ENOUGH_ALERTS, FalseAlerts, counted
+from appliance.evaluation.drawing import DARK, LIGHT, alone, css_variables
 from appliance.evaluation.examples import Example
 from appliance.evaluation.grouping import Groups, Key, grouped, paired
 from appliance.evaluation.results import Row
@@ -63,8 +65,17 @@ class Ground(NamedTuple):
     skipped: int
 
 
+class _Gallery(dict[str, str]):
+    """Drawings by the names of their files."""
+
+    def hang(self, name: str, drawing: str) -> Markup:
+        """Keep a drawing, and return it for the page."""
+        self[re.sub(r"[^\w.-]+", "-", name)] = drawing
+        return Markup(drawing)  # noqa: S704 - made by matplotlib, which escapes text
+
+
 def write_report(out: Path, summary: Summary, rows: Sequence[Row], examples: Sequence[Example], about: About) -> Path:
-    """Write ``report.html`` into a folder and return its path."""
+    """Write ``report.html``, and its drawings as ``figures/*.svg``, into a folder; return the page's path."""
     pages = Environment(
         loader=PackageLoader("appliance.evaluation"),
         autoescape=True,
@@ -73,7 +84,15 @@ def write_report(out: Path, summary: Summary, rows: Sequence[Row], examples: Seq
         undefined=StrictUndefined,
     )
     pages.globals |= {name: getattr(wording, name) for name in WORDS}
-    page = pages.get_template("report.html.j2").render(_content(summary, rows, examples, about))
+    pages.globals |= {"light": LIGHT, "dark": DARK, "css_variables": css_variables}
+    gallery = _Gallery()
+    page = pages.get_template("report.html.j2").render(_content(summary, rows, examples, about, gallery))
+    folder = out / "figures"
+    folder.mkdir(exist_ok=True)
+    for former in folder.glob("*.svg"):
+        former.unlink()
+    for name, drawing in gallery.items():
+        (folder / f"{name}.svg").write_text(alone(drawing), encoding="utf-8")
     path = out / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
@@ -83,7 +102,9 @@ WORDS = ("number", "signed", "percent", "span", "interval", "signed_interval", "
 """What the template may call to write figures."""
 
 
-def _content(summary: Summary, rows: Sequence[Row], examples: Sequence[Example], about: About) -> dict[str, Any]:
+def _content(
+    summary: Summary, rows: Sequence[Row], examples: Sequence[Example], about: About, gallery: _Gallery
+) -> dict[str, Any]:
     groups = grouped(rows)
     return {
         "about": about,
@@ -92,12 +113,13 @@ def _content(summary: Summary, rows: Sequence[Row], examples: Sequence[Example],
         "grounds": _grounds(rows, about),
         "skipped": _skipped(about),
         "targets": targets(summary),
-        "datasets": [_dataset(dataset, summary, groups) for dataset in summary.datasets],
-        "learning": _learning(summary),
-        "budgets": _budgets(summary, rows),
+        "overview": _overview(summary, gallery),
+        "datasets": [_dataset(dataset, summary, groups, gallery) for dataset in summary.datasets],
+        "learning": _learning(summary, gallery),
+        "budgets": _budgets(summary, rows, gallery),
         "alerted": _alerted(summary),
         "explained": about.get("explained", {}),
-        "examples": [(each, _svg(figures.example_figure(each, number))) for number, each in enumerate(examples)],
+        "examples": [(each, _example(each, number, gallery)) for number, each in enumerate(examples, start=1)],
         "doubts": _doubts(summary, rows, about),
     }
 
@@ -137,7 +159,15 @@ def _measured(summary: Summary, dataset: str) -> list[Cell]:
     return sorted(cells, key=lambda cell: -cell.figures["vus_pr"].value)
 
 
-def _dataset(dataset: str, summary: Summary, groups: Groups) -> dict[str, Any]:
+def _overview(summary: Summary, gallery: _Gallery) -> Markup | None:
+    """Draw the mean over datasets, of the methods that ran on all of them."""
+    cells = [cell for cell in _measured(summary, EVERYWHERE) if cell.datasets == len(summary.datasets)]
+    chance = next((cell.figures["vus_pr"] for cell in cells if cell.method == RANDOM), None)
+    shown = [cell for cell in cells if cell.method != RANDOM]
+    return gallery.hang(f"methods-{EVERYWHERE}", figures.forest(shown, summary.reference, chance)) if shown else None
+
+
+def _dataset(dataset: str, summary: Summary, groups: Groups, gallery: _Gallery) -> dict[str, Any]:
     cells = _measured(summary, dataset)
     chance = next((cell.figures["vus_pr"] for cell in cells if cell.method == RANDOM), None)
     chosen = next((each for each in summary.best_single if each.dataset == dataset), None)
@@ -155,28 +185,40 @@ def _dataset(dataset: str, summary: Summary, groups: Groups) -> dict[str, Any]:
         "name": dataset,
         "cells": cells,
         "chosen": chosen,
-        "forest": _svg(figures.forest(shown, summary.reference, chance)) if shown else None,
-        "deltas": _svg(figures.deltas(panels)) if panels else None,
+        "forest": gallery.hang(f"methods-{dataset}", figures.forest(shown, summary.reference, chance))
+        if shown
+        else None,
+        "deltas": gallery.hang(f"machines-{dataset}", figures.deltas(panels)) if panels else None,
     }
 
 
-def _learning(summary: Summary) -> list[dict[str, Any]]:
+def _learning(summary: Summary, gallery: _Gallery) -> list[dict[str, Any]]:
     found = []
     for dataset in summary.datasets:
         cells = [cell for cell in summary.cells if cell.dataset == dataset and cell.gain is not None]
         if cells:
             ours = [cell for cell in cells if cell.method == summary.reference]
-            found.append({"name": dataset, "cells": ours, "curves": _svg(figures.k_curves(cells, summary.reference))})
+            curves = gallery.hang(f"labels-{dataset}", figures.k_curves(cells, summary.reference))
+            learners = _by_k([cell for cell in summary.cells if cell.dataset == dataset and cell.k > 0])
+            found.append({"name": dataset, "cells": ours, "curves": curves, "learners": learners})
     return found
 
 
-def _budgets(summary: Summary, rows: Sequence[Row]) -> list[tuple[str, Markup, list[FalseAlerts]]]:
+def _by_k(cells: Sequence[Cell]) -> tuple[list[int], dict[str, list[Cell | None]]]:
+    """Lay cells out as a table: the columns k, and for each method its cell in every column."""
+    ks = sorted({cell.k for cell in cells})
+    known = {(cell.method, cell.k): cell for cell in cells}
+    methods = dict.fromkeys(cell.method for cell in cells)
+    return ks, {method: [known.get((method, k)) for k in ks] for method in methods}
+
+
+def _budgets(summary: Summary, rows: Sequence[Row], gallery: _Gallery) -> list[tuple[str, Markup, list[FalseAlerts]]]:
     ours = _unlabelled(rows, summary.reference)
     found = []
     for budget in ("week", "day"):
         kept = [each for each in summary.false_alerts if (each.method, each.budget) == (summary.reference, budget)]
         if kept:
-            found.append((budget, _svg(figures.kept_budget(ours, budget)), kept))
+            found.append((budget, gallery.hang(f"false-alerts-a-{budget}", figures.kept_budget(ours, budget)), kept))
     return found
 
 
@@ -220,5 +262,6 @@ def _unlabelled(rows: Sequence[Row], method: str) -> list[Row]:
     return [row for row in rows if (row.method, row.k, row.tail) == (method, 0, "whole")]
 
 
-def _svg(text: str) -> Markup:
-    return Markup(text)  # noqa: S704 - made by matplotlib, which escapes text
+def _example(example: Example, number: int, gallery: _Gallery) -> Markup:
+    name = f"example-{number}-{example.dataset}-{example.machine}"
+    return gallery.hang(name, figures.example_figure(example, number))

@@ -57,9 +57,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     false_alerts_day: Count | None = None
     budget_alerts_day: Amount | None = None
     adapt_ms: Amount | None = None
-    """Milliseconds to learn from the support set."""
+    """CPU milliseconds to learn from the support set."""
     fit_ms: Amount | None = None
-    """Milliseconds to fit on the warm-up."""
+    """CPU milliseconds to fit on the warm-up."""
     score_us: Amount | None = None
     """CPU microseconds per hop."""
 

@@ -15,13 +15,23 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
-from appliance.evaluation.cache import Cache, Finding, digest_of, source_digest, trial_digest
+from appliance.evaluation.baselines import METHODS
+from appliance.evaluation.cache import (
+    Cache,
+    Finding,
+    digest_of,
+    method_digest,
+    source_digest,
+    trial_digest,
+    views_digest,
+)
 from appliance.evaluation.datasets import Entry, Skipped, load
 from appliance.evaluation.explaining import Blamed, Scene, blamed, scenes
 from appliance.evaluation.measuring import PER_WEEK, Alerting, Answer, deployed, grace_hops, measure
-from appliance.evaluation.methods import METHODS, Method, MissingExtra, Unsuited
+from appliance.evaluation.methods import Method, MissingExtra, Unsuited
 from appliance.evaluation.results import Row
 from appliance.evaluation.service import APPLIANCE, Run, operate
 from appliance.evaluation.support import common_tail, support_of
@@ -81,7 +91,6 @@ def run_entry(entry: Entry, request: Request) -> Measured:
 def run_trial(trial: Trial, request: Request, measured: Measured) -> None:
     """Measure one machine and add what comes of it."""
     bench = _Bench(trial, request, measured)
-    labelled_ks = [k for k in bench.tail.ks if k] if bench.tail is not None else []
     for name in request.methods:
         if name == APPLIANCE:
             bench.appliance()
@@ -93,7 +102,7 @@ def run_trial(trial: Trial, request: Request, measured: Measured) -> None:
             continue
         seeds = range(method.seeds if request.most_seeds is None else min(method.seeds, request.most_seeds))
         for seed in seeds:
-            for k in labelled_ks if method.uses_labels else (0,):
+            for k in bench.ks(method):
                 bench.baseline(method, k, seed)
     measured.unsuited, measured.failed = (list(dict.fromkeys(each)) for each in (measured.unsuited, measured.failed))
 
@@ -108,9 +117,24 @@ class _Bench:
         self._measured = measured
         self._digest = trial_digest(trial)
 
+    @property
+    def labelled_ks(self) -> list[int]:
+        """Numbers of labelled events, above 0, that leave the machine enough to measure on."""
+        return [k for k in self.tail.ks if k] if self.tail is not None else []
+
+    def ks(self, method: Method) -> list[int]:
+        """Return what a method is asked: those that learn from labels are left out where there are none."""
+        if not method.uses_labels:
+            return [0]
+        return [*([] if method.needs_labels else [0]), *self.labelled_ks] if self.labelled_ks else []
+
     @cached_property
     def _views(self) -> Views:
         return views(self.trial)
+
+    @cached_property
+    def _views_digest(self) -> str:
+        return views_digest(self._views)
 
     @cached_property
     def _appliance(self) -> Finding | None:
@@ -118,9 +142,15 @@ class _Bench:
         return self._found(APPLIANCE, 0, 0, SERVICE, (), self._operate)
 
     def appliance(self) -> None:
-        """Add what the appliance did."""
+        """Add what the appliance did; it takes no labels yet, so with labels it did the same."""
         if self._appliance is not None:
             self._measured.rows += self._appliance.rows
+            self._measured.rows += [
+                msgspec.structs.replace(row, k=k, fit_ms=None)
+                for row in self._appliance.rows
+                for k in self.labelled_ks
+                if row.tail == "common"
+            ]
             self._measured.blamed += self._appliance.blamed
             self._measured.scenes += self._appliance.scenes
 
@@ -129,13 +159,27 @@ class _Bench:
         alerts = self._appliance.alerts if k and self._appliance is not None else []
         support = support_of(self.trial.event_hops, k, alerts, grace_hops(self.trial))
         known = [array.tolist() for array in (support.fault, support.event, support.false_alarm)]
+        question = *known, support.seen
+        module = type(method).__module__
 
         def judge(key: str) -> Finding:
-            answer = deployed(self.trial, method.judge(self._views, support, seed))
-            return Finding(key=key, rows=self._rows(answer, method.name, k, seed))
+            scores_key = digest_of(self._views_digest, method_digest(module), method.name, k, seed, question)
+            name = self._name(method.name, k, seed)
+            judged = self._cache.read_scores(name, scores_key)
+            if judged is None:
+                judged = method.judge(self._views, support, seed).rounded()
+                self._cache.write_scores(name, scores_key, judged)
+            answer = deployed(self.trial, judged)
+            rows = self._rows(answer, method.name, k, seed)
+            if method.uses_labels:  # on the whole it would be there for the machines with many events only
+                rows = [row for row in rows if row.tail == "common"]
+            return Finding(key=key, rows=rows)
 
-        found = self._found(method.name, k, seed, [type(method).__module__], (*known, support.seen), judge)
+        found = self._found(method.name, k, seed, [module], question, judge)
         self._measured.rows += found.rows if found is not None else []
+
+    def _name(self, method: str, k: int, seed: int) -> tuple[str, ...]:
+        return self.trial.dataset, self.trial.machine, f"{method} k={k} seed={seed}"
 
     def _found(
         self,
@@ -147,8 +191,7 @@ class _Bench:
         find: Callable[[str], Finding],
     ) -> Finding | None:
         """Look the answer up, or find and keep it; None where there is no figure, for a reason that is reported."""
-        trial = self.trial
-        name = (trial.dataset, trial.machine, f"{method} k={k} seed={seed}")
+        name = self._name(method, k, seed)
         tail = None if self.tail is None else self.tail.start
         key = digest_of(self._digest, source_digest(*PROTOCOL, *modules), method, k, seed, tail, question)
         found = self._cache.read(name, key)
@@ -168,12 +211,12 @@ class _Bench:
         return found
 
     def _operate(self, key: str) -> Finding:
-        weekly, daily = (operate(self.trial, PER_WEEK[budget]) for budget in ("week", "day"))
+        weekly, daily = operate(self.trial, PER_WEEK["week"], PER_WEEK["day"])
         answer = Answer(
             ranking=np.nan_to_num(weekly.scores, nan=0.0),  # no score: not strange to anybody
             week=_alerting(weekly),
             day=_alerting(daily),
-            fit_ms=1e3 * weekly.fit_cpu_secs,
+            learn_ms=1e3 * weekly.fit_cpu_secs,
             score_us=1e6 * weekly.window_cpu_secs,
         )
         return Finding(

@@ -8,10 +8,13 @@
 
 from __future__ import annotations
 
-import time
+import copy
+import functools
+import itertools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +22,12 @@ from numpy.typing import NDArray
 from appliance.detect.detector import DetectorOptions
 from appliance.detect.scales import LONGEST
 from appliance.evaluation.defaults import ALERT_RULES, GRID, MIN_COVERAGE
-from appliance.evaluation.methods import Unsuited
+from appliance.evaluation.methods import Unsuited, timed
 from appliance.evaluation.metrics import AlertHops
 from appliance.evaluation.trials import Trial
 from appliance.machine import Machine
-from appliance.records import Alert, Block, Floats, Sample, Score
-from appliance.windows import Grid, GridSpec
+from appliance.records import Alert, Block, Floats, Model, Sample, Score
+from appliance.windows import Closed, Grid, GridSpec
 
 APPLIANCE = "appliance"
 
@@ -74,8 +77,15 @@ def timeline(trial: Trial) -> Cells:
     return cells
 
 
-def operate(trial: Trial, false_alarms_per_week: float) -> Run:
-    """Let a machine of the service learn the trial's warm-up and watch the rest.
+def operate(trial: Trial, *budgets: float) -> list[Run]:
+    """Let a machine of the service learn the trial's warm-up and watch the rest, once under each budget.
+
+    What is learned does not depend on the budget, so one machine learns and the others take up its snapshot.
+
+    Parameters
+    ----------
+    budgets
+        False alarms per week.
 
     Raises
     ------
@@ -83,44 +93,71 @@ def operate(trial: Trial, false_alarms_per_week: float) -> Run:
         The service never comes to a score.
     """
     spec, cells = grid_spec(trial), timeline(trial)
-    machine = Machine(
-        name=trial.machine,
-        source=trial.dataset,
-        grid=spec,
-        warmup_windows=_warm_up_windows(trial, spec, cells),
-        min_coverage=MIN_COVERAGE,
-        false_alarms_per_week=false_alarms_per_week,
-        alerts=ALERT_RULES,
-        detector=DetectorOptions(confirm=ALERT_RULES.open_windows, of=ALERT_RULES.of_windows),
-        seed=zlib.crc32(trial.machine.encode()),
-    )
-    watch = _Watch(trial, cells)
-    blocks: list[Block] = []
+    warm_up_windows = _warm_up_windows(trial, spec, cells)
 
-    def history(_: str) -> list[Block]:
-        return blocks
+    def new(budget: float) -> Machine:
+        return Machine(
+            name=trial.machine,
+            source=trial.dataset,
+            grid=spec,
+            warmup_windows=warm_up_windows,
+            min_coverage=MIN_COVERAGE,
+            false_alarms_per_week=budget,
+            alerts=ALERT_RULES,
+            detector=DetectorOptions(confirm=ALERT_RULES.open_windows, of=ALERT_RULES.of_windows),
+            seed=zlib.crc32(trial.machine.encode()),
+        )
 
-    fit_cpu_secs, windows, watching_since = 0.0, 0, time.process_time()
-    for sample in _samples(trial, cells):
-        for closed in machine.grid.place(sample).closed:
-            before = time.process_time()
-            judged = machine.take(closed, history)
-            blocks.extend(judged.blocks)
-            windows += 1
-            watch.note(judged.score, judged.alert)
-            if judged.model is not None:
-                watching_since = time.process_time()
-                fit_cpu_secs, windows = watching_since - before, 0
-    if np.isnan(watch.scores).all():
+    learned = _learned(new(budgets[0]), _samples(trial, cells))
+    if learned is None:
         raise Unsuited("the service gives no window a score: it needs more, or longer, windows to learn from")
-    return Run(
-        scores=watch.scores,
-        thresholds=watch.thresholds,
-        blame=watch.blame,
-        alerts=list(watch.alerts.items()),
-        fit_cpu_secs=fit_cpu_secs,
-        window_cpu_secs=(time.process_time() - watching_since) / max(windows, 1),
-    )
+    runs = []
+    for budget in budgets:
+        taught = new(budget)
+        taught.restore(copy.deepcopy(learned.state), copy.deepcopy(learned.model))
+        watch = _Watch(trial, cells)
+        rest = itertools.islice(_samples(trial, cells), learned.samples, None)
+        windows, secs = timed(functools.partial(_watch, taught, watch, learned.waiting, rest))
+        if np.isnan(watch.scores).all():
+            raise Unsuited("the service gives no window a score: after its warm-up none holds enough")
+        alerts = list(watch.alerts.items())
+        runs.append(Run(watch.scores, watch.thresholds, watch.blame, alerts, learned.cpu_secs, secs / max(windows, 1)))
+    return runs
+
+
+class _Learned(NamedTuple):
+    """A machine at the end of its warm-up."""
+
+    state: dict[str, Any]
+    model: Model
+    samples: int
+    """That it has seen."""
+    waiting: list[Closed]
+    """Windows that the last of these closed, not yet judged."""
+    cpu_secs: float
+    """In which the model was fitted."""
+
+
+def _learned(machine: Machine, samples: Iterator[Sample]) -> _Learned | None:
+    blocks: list[Block] = []
+    for number, sample in enumerate(samples, start=1):
+        waiting = list(machine.grid.place(sample).closed)
+        while waiting:
+            judged, secs = timed(functools.partial(machine.take, waiting.pop(0), lambda _: blocks))
+            blocks.extend(judged.blocks)
+            if judged.model is not None:
+                return _Learned(machine.snapshot(), judged.model, number, waiting, secs)
+    return None
+
+
+def _watch(machine: Machine, watch: _Watch, waiting: Iterable[Closed], samples: Iterable[Sample]) -> int:
+    """Judge what is still to come; return how many windows that were."""
+    closed = itertools.chain(waiting, (each for sample in samples for each in machine.grid.place(sample).closed))
+    windows = 0
+    for windows, each in enumerate(closed, start=1):  # noqa: B007 - counts
+        judged = machine.take(each, lambda _: [])
+        watch.note(judged.score, judged.alert)
+    return windows
 
 
 class _Watch:

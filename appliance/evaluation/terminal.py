@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from appliance.detect.scales import SCALES
 from appliance.evaluation.bootstrap import Estimate
+from appliance.evaluation.held_out import HeldOut, Weights
 from appliance.evaluation.summary import EVERYWHERE, Summary
 from appliance.evaluation.targets import EVIDENCE_MEAN, targets
 from appliance.evaluation.wording import interval, number, signed, signed_interval, target_interval, target_value
@@ -45,6 +49,27 @@ def targets_table(summary: Summary) -> Table:
     for target in targets(summary):
         table.add_row(escape(target.text), target_value(target), target_interval(target), VERDICTS[target.met])
     return table
+
+
+def held_out_table(found: Iterable[HeldOut]) -> Table:
+    """Show what weights chosen elsewhere reach, beside those shipped and the best in hindsight."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("tested on", overflow="fold")
+    for name in ("chosen elsewhere", "shipped", "chosen − shipped", "best in hindsight"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in found:
+        table.add_row(
+            f"{escape(each.tested_on)}\n[dim]{each.gain.machines} machines[/]",
+            f"{number(each.vus_pr)}\n[dim]{_weights(each.weights)}[/]",
+            f"{number(each.shipped)}\n[dim]{_weights(tuple(scale.weight for scale in SCALES))}[/]",
+            f"{signed(each.gain.value)}\n[dim]{signed_interval(each.gain)}[/]",
+            f"{number(each.best)}\n[dim]{_weights(each.best_weights)}[/]",
+        )
+    return table
+
+
+def _weights(weights: Weights) -> str:
+    return " ".join({0.25: "¼", 0.5: "½"}.get(weight, f"{weight:g}") for weight in weights)
 
 
 def _vus_pr(summary: Summary, dataset: str, method: str) -> Estimate | None:

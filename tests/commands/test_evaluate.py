@@ -118,6 +118,18 @@ def test_the_command_line_loads_nothing_heavy() -> None:
     assert found.stdout.strip() == "[]"
 
 
+def test_scale_weights_are_chosen_on_other_datasets(plant: Path, tmp_path: Path) -> None:
+    for dataset in ("pumps", "fans"):
+        (tmp_path / "data" / dataset).mkdir(parents=True)
+        (tmp_path / "data" / dataset / "events.csv").symlink_to(plant / "events.csv")
+        name = f"{dataset.removesuffix('s')}-1.csv"
+        (tmp_path / "data" / dataset / name).symlink_to(plant / name)
+    found = evaluate("--data", tmp_path / "data", "--out", tmp_path / "out", "--held-out-weights")
+    assert "chosen" in found.stdout
+    written = json.loads((tmp_path / "out" / "held_out_weights.json").read_text())
+    assert [(each["tested_on"], each["chosen_on"]) for each in written] == [("fans", "pumps"), ("pumps", "fans")]
+
+
 @pytest.mark.skipif(not (DATA / "tep").is_dir(), reason=f"no real recordings in {DATA}: name them in APPLIANCE_DATA")
 def test_real_machines_are_measured(tmp_path: Path) -> None:
     evaluate("--data", DATA, "--out", tmp_path, "--quick", "--datasets", "tep", "--methods", "appliance,random")

@@ -72,12 +72,13 @@ def arrays(given: Views) -> list[Floats]:
 
 def gives_each_hop_a_finite_score(make: Make) -> None:
     given = views(trial())
-    warm_up, test = judged(make, trial(), given)
+    warm_up, test, fit_cpu_secs, hop_cpu_secs = judged(make, trial(), given)
     assert test.shape == (len(given.test),), "not one score per hop"
     assert len(given.train) // 4 <= len(warm_up) <= len(given.train), "too few or too many warm-up scores"
     assert warm_up.ndim == 1
     assert np.isfinite(warm_up).all()
     assert np.isfinite(test).all()
+    assert all(secs is None or secs >= 0 for secs in (fit_cpu_secs, hop_cpu_secs))
 
 
 def is_deterministic(make: Make) -> None:

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from appliance.errors import RecordingError
-from appliance.evaluation.datasets import RULES, Entry, Rules, Skipped, find, load, parts_inspected, trial_of
+from appliance.evaluation.datasets import (
+    RULES,
+    Entry,
+    Rules,
+    Skipped,
+    days_learned,
+    find,
+    load,
+    parts_inspected,
+    trial_of,
+)
 from appliance.evaluation.trials import Trial
 from appliance.recordings import Recording, write_recording
 from appliance.simulate.faults import Fault
@@ -141,6 +151,27 @@ def test_good_parts_of_the_first_half_come_first_and_each_operation_is_levelled_
     inspected = parts_inspected(parts).values[:497, 0]
     assert abs(np.median(inspected)) < 0.1
     assert np.percentile(inspected, 75) - np.percentile(inspected, 25) == pytest.approx(1.35, abs=0.1)
+
+
+def test_half_of_the_good_days_are_learned_and_all_others_scored() -> None:
+    days = np.arange(T) // 500  # 0 to 5
+    faulty = np.isin(days, [0, 3]).astype(np.uint8)
+    first = np.arange(0, T, 500)
+    marked = recording(labels=faulty, columns={"day_id": days}, values=np.repeat(days[:, None], 2, axis=1) + 0.0)
+    trial = trial_of("lbnl_ahu", days_learned(marked), RULES["lbnl_ahu"])
+    assert isinstance(trial, Trial)
+    assert trial.values[first, 0].tolist() == [1, 2, 0, 3, 4, 5]
+    assert trial.train_end == 1000
+    assert trial.events == ((1000, 1500), (1500, 2000))
+    assert len(trial.sessions) == 6
+
+
+def test_a_single_good_day_cannot_be_learned_and_scored() -> None:
+    days = np.arange(T) // 1000
+    marked = recording(labels=(days != 2).astype(np.uint8), columns={"day_id": days})
+    skipped = trial_of("lbnl_ahu", days_learned(marked), RULES["lbnl_ahu"])
+    assert isinstance(skipped, Skipped)
+    assert "0 samples before its first event" in skipped.reason
 
 
 def write_csv(path: Path, samples: int = 2000) -> None:

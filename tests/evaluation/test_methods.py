@@ -8,12 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+import torch
 
 from appliance.detect.windows import Windows
-from appliance.evaluation.baselines import cnn_forecaster, deepsad, devnet
+from appliance.evaluation.baselines import METHODS, cnn_forecaster, deepsad, devnet, finetuned
 from appliance.evaluation.baselines.evidence import EvidenceMean
 from appliance.evaluation.baselines.river_zscore import RiverZScore
-from appliance.evaluation.methods import METHODS, Batch, Judged, Method, MissingExtra, Support, Unsuited
+from appliance.evaluation.methods import Batch, Judged, Method, MissingExtra, Support, Unsuited
 from appliance.evaluation.trials import Views, views
 from appliance.records import Floats
 from tests.evaluation.conformance import (
@@ -35,7 +36,7 @@ from tests.evaluation.conformance import (
 @pytest.fixture
 def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the training: what the checks ask does not depend on how good a method is."""
-    for training in (devnet, deepsad):
+    for training in (devnet, deepsad, finetuned):
         monkeypatch.setattr(training, "_STEPS", training._STEPS // 10)
     monkeypatch.setattr(cnn_forecaster, "_EPOCHS", cnn_forecaster._EPOCHS // 10)
 
@@ -89,13 +90,13 @@ class Remembering(Level):
 
 class Foreseeing(Level):
     def judge(self, views: Views, support: Support, seed: int) -> Judged:
-        warm_up, test = super().judge(views, support, seed)
+        warm_up, test, *_ = super().judge(views, support, seed)
         return Judged(warm_up, test / test.max())
 
 
 class Peeking(Level):
     def judge(self, views: Views, support: Support, seed: int) -> Judged:
-        warm_up, test = super().judge(views, support, seed)
+        warm_up, test, *_ = super().judge(views, support, seed)
         test[support.fault] += 1.0
         return Judged(warm_up, test)
 
@@ -106,7 +107,7 @@ class Deaf(Level):
 
 class Late(Level):
     def judge(self, views: Views, support: Support, seed: int) -> Judged:
-        warm_up, test = super().judge(views, support, seed)
+        warm_up, test, *_ = super().judge(views, support, seed)
         return Judged(warm_up, test[1:])
 
 
@@ -163,7 +164,7 @@ def test_what_is_not_labelled_is_normal() -> None:
     assert Support.none().normal.size == 0
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name]().uses_labels])
+@pytest.mark.parametrize("name", [name for name in METHODS if METHODS[name]().needs_labels])
 def test_a_taught_method_wants_an_event(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} learns from labelled events and was given none"):
         METHODS[name]().judge(views(trial()), Support.none(), 0)
@@ -195,8 +196,26 @@ def test_the_z_score_is_the_distance_from_all_that_came_before() -> None:
     assert np.isclose(RiverZScore().judge(given, Support.none(), 0).test[50], expected)
 
 
-@pytest.mark.parametrize("name", ["logistic", "ridge", "devnet", "deepsad"])
+@pytest.mark.parametrize("name", ["logistic", "ridge", "devnet", "deepsad", "finetuned"])
 def test_a_taught_method_finds_the_fault_it_was_shown(name: str) -> None:
     scores = METHODS[name]().judge(views(trial()), support(trial()), 0).test
     first, end = trial().event_hops[2]
     assert np.median(scores[first:end]) > np.quantile(scores[~trial().test_labels], 0.95)
+
+
+@pytest.mark.usefixtures("short_training")
+def test_tuning_leaves_the_prior_as_it_was() -> None:
+    given, method = views(trial()), finetuned.FineTuned()
+    before = method.judge(given, Support.none(), 0).test
+    tuned = method.judge(given, support(trial()), 0).test
+    assert not np.array_equal(tuned, before)
+    np.testing.assert_array_equal(method.judge(given, Support.none(), 0).test, before)
+
+
+def test_a_made_up_fault_strikes_some_channels_of_each_window_for_a_while() -> None:
+    torch.manual_seed(0)
+    windows = torch.randn(500, 4, 16)
+    changed = (finetuned._spoilt(windows) != windows).numpy()
+    assert changed.any(axis=(1, 2)).mean() > 0.9  # frozen at its last cell, nothing changes
+    assert 0.2 < changed.any(axis=2).mean() < 0.8
+    assert changed[:, :, 0].mean() < changed[:, :, -1].mean()

@@ -5,15 +5,17 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import msgspec
 import numpy as np
 import pytest
 
-from appliance.evaluation.drawing import MOST_BUCKETS, apart, thinned
+from appliance.evaluation.drawing import DARK, LIGHT, MOST_BUCKETS, apart, thinned
 from appliance.evaluation.report import About, Explained, write_report
 from appliance.evaluation.results import Row
 from appliance.evaluation.summary import summarise
+from appliance.evaluation.wording import number, signed
 from tests.fake_results import fake_example, fake_rows
 
 ABOUT: About = {"command": "appliance evaluate --data data --out out", "version": "1.2.3"}
@@ -87,6 +89,16 @@ def test_every_part_is_there_in_the_readers_order(full: str) -> None:
     assert "Few clusters, so that intervals are too narrow or missing: SKAB (4)." in full
 
 
+def test_methods_that_learn_from_labels_stand_beside_one_another(tmp_path: Path) -> None:
+    rows = fake_rows((0, 5), ("SKAB",))
+    rows = [row for row in rows if row.method != "ridge" or row.k]  # it can do nothing without labels
+    cell = summarise(rows).cell("SKAB", "ridge", 5, "common")
+    assert cell is not None
+    assert cell.delta_to_reference is not None
+    figures = f"{number(cell.figures['vus_pr'].value)} <small>{signed(cell.delta_to_reference.value)}</small>"
+    assert f"<td>ridge</td><td>{figures}</td>" in render(tmp_path, rows)
+
+
 def test_names_from_outside_stay_text(full: str) -> None:
     assert HOSTILE not in full
     assert "&lt;script&gt;alert(1)&lt;/script&gt;&amp;$x_1$" in full
@@ -95,6 +107,25 @@ def test_names_from_outside_stay_text(full: str) -> None:
 def test_colours_follow_the_page(full: str) -> None:
     assert not re.search(r"#0(\d)0\1", full)
     assert full.count("<svg") == full.count('role="img"')
+
+
+def test_every_drawing_of_the_page_is_a_small_file_too_with_paper_and_colours_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "former.svg").write_text("of a former run")
+    page = render(tmp_path, fake_rows((0, 5), ("SKAB", "SMD")), examples=1)
+    files = {path.stem: path for path in (tmp_path / "figures").iterdir()}
+    per_dataset = {f"{what}-{dataset}" for what in ("methods", "machines", "labels") for dataset in ("SKAB", "SMD")}
+    (example,) = files.keys() - per_dataset - {"false-alerts-a-week", "false-alerts-a-day", "methods-all-datasets"}
+    assert example.startswith("example-1-")
+    assert re.fullmatch(r"[\w.-]+", example)
+    assert len(files) == page.count("<svg")
+    for path in files.values():
+        root = ElementTree.fromstring(path.read_text())
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        drawing = path.read_text()
+        assert set(re.findall(r"var\(--(\w+)\)", drawing)) <= LIGHT.keys() == DARK.keys()
+        assert all(f"--{name}: {colour};" in drawing for palette in (LIGHT, DARK) for name, colour in palette.items())
+        assert path.stat().st_size < 100_000
 
 
 def test_what_was_not_measured_is_left_out(tmp_path: Path) -> None:
@@ -151,3 +182,11 @@ def test_the_command_line_loads_no_plotting_library() -> None:
     script = "import sys, appliance.cli; print({'matplotlib', 'jinja2', 'sklearn', 'rrcf'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "set()\n"
+
+
+def test_a_machine_watched_too_briefly_for_any_alert_is_drawn(tmp_path: Path) -> None:
+    rows = [
+        msgspec.structs.replace(row, false_alerts=0, budget_alerts=0.001, false_alerts_day=0, budget_alerts_day=0.007)
+        for row in fake_rows((0,), ("SKAB",))
+    ]
+    render(tmp_path, rows)

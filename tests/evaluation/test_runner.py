@@ -12,12 +12,13 @@ import pytest
 
 from appliance.detect.windows import Windows
 from appliance.evaluation import cache, runner
+from appliance.evaluation.baselines import METHODS
 from appliance.evaluation.baselines.taught import Examples, Taught
 from appliance.evaluation.datasets import Entry
-from appliance.evaluation.methods import METHODS, Batch, Judged, MissingExtra, Support, Unsuited
+from appliance.evaluation.methods import Batch, Judged, MissingExtra, Support, Unsuited
 from appliance.evaluation.runner import Measured, Request, run_entry, run_trial
 from appliance.evaluation.service import operate
-from appliance.evaluation.trials import Trial, Views
+from appliance.evaluation.trials import Trial, Views, views
 from appliance.recordings import Recording, write_recording
 from appliance.records import Floats
 from tests.evaluation.conformance import trial
@@ -75,6 +76,12 @@ class Pupil(Taught):
         return np.asarray(rows @ self.fault)
 
 
+class Autodidact(Level):
+    name = "autodidact"
+    seeds: ClassVar = 1
+    uses_labels: ClassVar = True
+
+
 def not_installed() -> Batch:
     raise MissingExtra("absent needs the package absent: pip install 'appliance[absent]'")
 
@@ -83,7 +90,7 @@ def not_installed() -> Batch:
 def methods(monkeypatch: pytest.MonkeyPatch) -> None:
     FITS.clear()
     CALLED_FALSE.clear()
-    for method in (Level, Choosy, Broken, Impatient, Pupil):
+    for method in (Level, Choosy, Broken, Impatient, Pupil, Autodidact):
         monkeypatch.setitem(METHODS, method.name, method)
     monkeypatch.setitem(METHODS, "absent", not_installed)
 
@@ -107,7 +114,9 @@ def test_every_method_and_seed_gets_a_row(tmp_path: Path) -> None:
     assert appliance.vus_pr is not None
     assert appliance.vus_pr > 0.7
     assert appliance.fit_ms is not None
-    assert level.fit_ms is None
+    assert level.fit_ms is not None
+    assert level.score_us is not None
+    assert level.adapt_ms is None
     assert {scene.kind for scene in found.scenes} <= {"caught", "missed", "false alert"}
 
 
@@ -123,6 +132,28 @@ def test_labels_are_measured_on_a_common_tail(tmp_path: Path) -> None:
     assert FITS["level", 0] == 2, "judged once for both tails: a fit for the held-out quarter, and one for the test"
 
 
+def test_the_appliance_takes_no_labels_so_they_change_nothing(tmp_path: Path) -> None:
+    rows = measured(tmp_path, "appliance", ks=(0, 1)).rows
+    without, with_one = (next(row for row in rows if (row.k, row.tail) == (k, "common")) for k in (0, 1))
+    assert (without.vus_pr, without.false_alerts) == (with_one.vus_pr, with_one.false_alerts)
+    assert with_one.fit_ms is None
+    assert len(rows) == 3
+
+
+def test_learning_from_labels_is_timed_apart(tmp_path: Path) -> None:
+    (row,) = measured(tmp_path, "pupil", ks=(0, 1)).rows
+    assert row.adapt_ms is not None
+    assert row.fit_ms is None
+
+
+def test_what_can_do_without_labels_is_asked_for_both_where_there_are_some(tmp_path: Path) -> None:
+    assert [(row.k, row.tail) for row in measured(tmp_path, "autodidact", ks=(0, 1)).rows] == [
+        (0, "common"),
+        (1, "common"),
+    ]
+    assert not measured(tmp_path, "autodidact").rows
+
+
 def test_a_machine_with_too_few_events_has_no_common_tail(tmp_path: Path) -> None:
     few = replace(trial(), events=trial().events[:2])
     assert [row.tail for row in measured(tmp_path, "random", "pupil", ks=(0, 1), of=few).rows] == ["whole"] * 5
@@ -131,8 +162,8 @@ def test_a_machine_with_too_few_events_has_no_common_tail(tmp_path: Path) -> Non
 def test_the_appliances_false_alarms_teach_although_nobody_asked_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = operate(trial(), 1.0)
-    monkeypatch.setattr(runner, "operate", lambda *_: replace(whole, alerts=[(3, 6)]))
+    (whole,) = operate(trial(), 1.0)
+    monkeypatch.setattr(runner, "operate", lambda *_: [replace(whole, alerts=[(3, 6)])] * 2)
     found = measured(tmp_path, "pupil", ks=(0, 1))
     assert CALLED_FALSE == [[3, 4, 5]]
     assert {row.method for row in found.rows} == {"pupil"}
@@ -200,8 +231,48 @@ def test_other_numbers_of_labels_leave_what_they_do_not_change(tmp_path: Path) -
 
 def test_changed_source_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured(tmp_path, "level")
-    monkeypatch.setattr(runner, "source_digest", lambda *_: "changed")
+    fits = FITS.total()
+    for what in ("source_digest", "method_digest"):
+        monkeypatch.setattr(runner, what, lambda *_: "changed")
     assert measured(tmp_path, "level").computed == 3
+    assert FITS.total() == 2 * fits
+
+
+def test_other_windows_are_judged_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured(tmp_path, "level")
+    fits = FITS.total()
+    monkeypatch.setattr(runner, "source_digest", lambda *_: "changed")
+    shifted = views(trial())
+    shifted.test.mean[3, 0] += 0.01
+    monkeypatch.setattr(runner, "views", lambda _: shifted)
+    measured(tmp_path, "level")
+    assert FITS.total() == 2 * fits
+
+
+def test_a_method_that_uses_parts_of_the_detector_depends_on_how_windows_are_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    changed = tmp_path / "windows.py"
+    changed.write_text("")
+    modules = [f"appliance.evaluation.baselines.{name}" for name in ("evidence", "isolation_forest")]
+    before = [cache.method_digest(module) for module in modules]
+    cache.method_digest.cache_clear()
+    known = cache._file
+    monkeypatch.setattr(cache, "_file", lambda name: changed if name == "appliance.detect.windows" else known(name))
+    evidence, forest = (cache.method_digest(module) for module in modules)
+    cache.method_digest.cache_clear()
+    assert evidence != before[0]
+    assert forest == before[1]
+
+
+def test_another_threshold_needs_no_new_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = measured(tmp_path, "level")
+    fits = FITS.total()
+    monkeypatch.setattr(runner, "PROTOCOL", (*runner.PROTOCOL, "appliance.evaluation.wording"))
+    again = measured(tmp_path, "level")
+    assert again.computed == 3
+    assert FITS.total() == fits
+    assert again.rows == first.rows
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,11 +284,15 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path: Path, monkeypatch
 
 def test_a_torn_file_of_the_cache_is_no_finding(tmp_path: Path) -> None:
     measured(tmp_path, "level")
-    files = sorted(tmp_path.rglob("*.json"))
-    assert [file.name for file in files] == [f"level k=0 seed={seed}.json" for seed in range(3)]
-    files[0].write_bytes(files[0].read_bytes()[:100])
+    files = sorted(file for file in tmp_path.rglob("*") if file.is_file())
+    assert [file.name for file in files] == [
+        f"level k=0 seed={seed}.{kind}" for seed in range(3) for kind in ("json", "npz")
+    ]
+    fits = FITS.total()
+    for file in files[:2]:
+        file.write_bytes(file.read_bytes()[:100])
     assert measured(tmp_path, "level").computed == 1
-    assert not [file for file in tmp_path.rglob("*") if file.is_file() and file.suffix != ".json"]
+    assert FITS.total() == fits + 2
 
 
 def test_the_source_of_a_method_is_what_it_imports_and_the_protocol() -> None:
@@ -242,4 +317,7 @@ def test_the_source_of_a_method_is_what_it_imports_and_the_protocol() -> None:
     assert {"appliance.windows", "appliance.config"} <= service
     assert "appliance.detect.evidence.extreme" in detection(evidence)
     assert "appliance.machine" not in detection(evidence)
+    scores = set(cache._closure(["appliance.evaluation.baselines.isolation_forest"], cache.GIVEN))
+    assert "appliance.evaluation.methods" in scores
+    assert not any(name.startswith("appliance.detect.") for name in scores)
     assert not any(name.startswith(("appliance.store", "appliance.ingest", "appliance.notify")) for name in service)

@@ -63,7 +63,7 @@ def two_shifts() -> Trial:
 
 @pytest.fixture(scope="module")
 def run(two_shifts: Trial) -> Run:
-    return operate(two_shifts, PER_WEEK)
+    return operate(two_shifts, PER_WEEK)[0]
 
 
 def through_the_pipeline(trial: Trial) -> Outcome:
@@ -125,14 +125,18 @@ def test_the_detector_learns_all_that_is_declared_normal_and_no_more(two_shifts:
 def test_a_gap_of_all_channels_has_no_score(two_shifts: Trial) -> None:
     values = two_shifts.values.copy()
     values[1500:1600] = np.nan
-    scores = operate(replace(two_shifts, values=values), 1.0).scores
+    scores = operate(replace(two_shifts, values=values), 1.0)[0].scores
     blank = np.isnan(scores)
     assert blank[two_shifts.test_ends == two_shifts.test_ends[two_shifts.test_ends > 1560][0]].all()
     assert 5 < blank.sum() < 25
 
 
 def test_a_larger_budget_has_a_lower_threshold(two_shifts: Trial, run: Run) -> None:
-    assert (operate(two_shifts, 7 * PER_WEEK).thresholds <= run.thresholds).all()
+    again, larger = operate(two_shifts, PER_WEEK, 7 * PER_WEEK)
+    assert (larger.thresholds <= run.thresholds).all()
+    assert (again.scores.tolist(), again.alerts) == (run.scores.tolist(), run.alerts)
+    (alone,) = operate(two_shifts, 7 * PER_WEEK)
+    assert (larger.scores.tolist(), larger.alerts) == (alone.scores.tolist(), alone.alerts)
 
 
 def test_a_machine_that_teaches_too_little_is_unsuited(two_shifts: Trial) -> None:

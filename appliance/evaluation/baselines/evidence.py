@@ -9,7 +9,7 @@ import numpy as np
 from appliance.detect.evidence import EVIDENCE
 from appliance.detect.lens import MOST_PARTS, fitted, held_out
 from appliance.detect.tail import TailRank
-from appliance.evaluation.methods import Judged, Method, Support, Unsuited, chunked
+from appliance.evaluation.methods import Judged, Method, Support, Unsuited, chunked, timed
 from appliance.evaluation.trials import Views
 from appliance.records import Floats
 
@@ -28,7 +28,8 @@ class SingleEvidence(Method):
         """Rank every window's oddity among the held-out warm-up."""
         if not _suits(self.detector, views):
             raise Unsuited(f"{self.detector} needs windows of at least {EVIDENCE[self.detector].least_length} samples")
-        return Judged(*(scores.copy() for scores in _ranked(views, self.detector, seed)))
+        ranked = _ranked(views, self.detector, seed)
+        return ranked._replace(warm_up=ranked.warm_up.copy(), test=ranked.test.copy())
 
 
 class EvidenceMean(Method):
@@ -41,9 +42,14 @@ class EvidenceMean(Method):
         ranked = [_ranked(views, detector, seed) for detector in EVIDENCE if _suits(detector, views)]
         warm_up, test = (
             np.expm1(np.mean([np.log1p(evidence) for evidence in column], axis=0))
-            for column in zip(*ranked, strict=True)
+            for column in ([each.warm_up for each in ranked], [each.test for each in ranked])
         )
-        return Judged(warm_up, test)
+        return Judged(
+            warm_up,
+            test,
+            sum(each.fit_cpu_secs or 0.0 for each in ranked),
+            sum(each.hop_cpu_secs or 0.0 for each in ranked),
+        )
 
 
 def _suits(detector: str, views: Views) -> bool:
@@ -65,12 +71,11 @@ def _ranked(views: Views, detector: str, seed: int) -> Judged:
 def _rank(views: Views, detector: str, seed: int) -> Judged:
     """Evidence of one detector."""
     warm_up = views.train
-    oddity = held_out([detector], warm_up, MOST_PARTS, seed)
+    oddity, ranking_secs = timed(lambda: held_out([detector], warm_up, MOST_PARTS, seed))
     ranks = TailRank(oddity)
-    whole = fitted([detector], warm_up, seed)[detector]
-    return Judged(
-        _evidence(ranks, oddity[:, 0]), _evidence(ranks, chunked(views.test, lambda some: whole.oddity(some).values))
-    )
+    whole, fit_secs = timed(lambda: fitted([detector], warm_up, seed)[detector])
+    test, secs = timed(lambda: _evidence(ranks, chunked(views.test, lambda some: whole.oddity(some).values)))
+    return Judged(_evidence(ranks, oddity[:, 0]), test, ranking_secs + fit_secs, secs / len(test))
 
 
 def _evidence(ranks: TailRank, oddity: Floats) -> Floats:

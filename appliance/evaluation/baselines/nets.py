@@ -23,12 +23,12 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def squashed(rows: Floats) -> torch.Tensor:
-    """Features [n, d] on a scale that networks bear: a feature of thirty spreads becomes four."""
+    """Features, or cells, [n, ...] on a scale that networks bear: thirty spreads become four."""
     return torch.from_numpy(np.arcsinh(rows)).float()
 
 
 def draws(examples: Examples, batch: int, steps: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches (features [batch, d], 1 for a fault [batch]) in which each example comes up as often as it counts."""
+    """Batches (rows [batch, ...], 1 for a fault [batch]) in which each example comes up as often as it counts."""
     rows, is_fault = squashed(examples.rows), torch.from_numpy(examples.is_fault).float()
     chosen = torch.multinomial(torch.from_numpy(examples.weight), batch * steps, replacement=True)
     for these in chosen.reshape(steps, batch):

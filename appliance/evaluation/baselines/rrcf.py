@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from appliance.detect.evidence.subspace import principal_subspace
 from appliance.detect.windows import Windows
 from appliance.evaluation.methods import Streaming
 from appliance.records import Floats
@@ -33,12 +32,13 @@ class RobustRandomCutForest(Streaming):
 
     name = "rrcf"
     extra: ClassVar = "evaluate"
-    seeds: ClassVar = 5
+    seeds: ClassVar = 3
 
     def start(self, warm_up: Windows, seed: int) -> None:
         """Find the coordinates and plant empty trees."""
         rows = np.clip(warm_up.standard, -_REACH, _REACH)
-        self._components = principal_subspace(rows, 1.0, _COORDINATES).components
+        _, directions = np.linalg.eigh(rows.T @ rows)
+        self._components = np.ascontiguousarray(directions[:, : -1 - _COORDINATES : -1])
         seeds = np.random.default_rng(seed).integers(2**31, size=_TREES)
         self._trees: list[Any] = [RCTree(random_state=int(of_tree)) for of_tree in seeds]
         self._taken = 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.detect.windows import Windows
-from appliance.evaluation.methods import Judged, Method, Support, chunked, held_out
+from appliance.evaluation.methods import Judged, Method, Support, chunked, held_out, timed
 from appliance.evaluation.trials import Views
 from appliance.records import Floats
 
@@ -23,7 +24,7 @@ class Examples(NamedTuple):
     """Windows to learn from."""
 
     rows: Floats
-    """[n, feature x channel] features in their usual spreads."""
+    """[n, ...] what is seen of each: features, unless the method looks at the windows themselves."""
     is_fault: NDArray[np.bool_]
     """[n]."""
     weight: Floats
@@ -35,6 +36,7 @@ class Taught(Method):
     """A method that is trained from scratch on the machine's labelled past; needs k ≥ 1."""
 
     uses_labels: ClassVar = True
+    needs_labels: ClassVar = True
 
     @abstractmethod
     def fit(self, examples: Examples, seed: int) -> None:
@@ -55,16 +57,25 @@ class Taught(Method):
         if not support.fault.size:
             raise ValueError(f"{self.name} learns from labelled events and was given none")
         rest, last_quarter = held_out(views.train)
-        self.fit(_examples(rest, views.test, support), seed)
+        self.fit(examples(rest, views.test, support), seed)
         warm_up = self.oddity(last_quarter.standard)
-        self.fit(_examples(views.train, views.test, support), seed)
-        return Judged(warm_up, chunked(views.test, lambda some: self.oddity(some.standard)))
+        _, fit_secs = timed(lambda: self.fit(examples(views.train, views.test, support), seed))
+        test, secs = timed(lambda: chunked(views.test, lambda some: self.oddity(some.standard)))
+        return Judged(warm_up, test, fit_secs, secs / len(test))
 
 
-def _examples(warm_up: Windows, test: Windows, support: Support) -> Examples:
-    normals = np.concatenate([warm_up.standard, test.standard[support.normal]])
+def features(windows: Windows) -> Floats:
+    """[n, feature x channel] in their usual spreads."""
+    return windows.standard
+
+
+def examples(
+    warm_up: Windows, test: Windows, support: Support, rows_of: Callable[[Windows], Floats] = features
+) -> Examples:
+    """Gather what a method is to learn from; ``rows_of`` says what it sees of windows: [n, ...]."""
+    normals = np.concatenate([rows_of(warm_up), rows_of(test)[support.normal]])
     normals = normals[:: -(-len(normals) // _MOST_NORMALS)]
-    false_alarms = test.standard[support.false_alarm]
+    false_alarms = rows_of(test)[support.false_alarm]
     _, event, sizes = np.unique(support.event, return_inverse=True, return_counts=True)
     doubted = _FALSE_ALARM_SHARE if len(false_alarms) else 0.0
     weight = np.concatenate(
@@ -74,5 +85,5 @@ def _examples(warm_up: Windows, test: Windows, support: Support) -> Examples:
             np.full(len(false_alarms), doubted / max(len(false_alarms), 1)),
         ]
     )
-    rows = np.concatenate([test.standard[support.fault], normals, false_alarms])
+    rows = np.concatenate([rows_of(test)[support.fault], normals, false_alarms])
     return Examples(rows, np.arange(len(rows)) < len(support.fault), weight / weight.mean())
