@@ -112,6 +112,8 @@ class Machine:
 
     def _remember(self, settled: NDArray[np.float32], score: Score, screened: Screened | None) -> None:
         """Take settled cells [channel, hop] into the past; what was not judged must not be judged later either."""
+        if score.blank is not None:
+            self._past.forget()
         if score.blank in {"stopped", "starting"}:
             settled = np.full_like(settled, np.nan)
         elif screened is not None:
@@ -144,7 +146,7 @@ class Machine:
         if blank is None and self._detector is not None:
             assert screened is not None
             values = screened.values
-            verdict = self._detector.score(values, self._past.cells[: len(self._known)])
+            verdict = self._detector.score(values, self._past)
             limit = self._detector.threshold(self._windows_per_week, self._budget)
             value, threshold = verdict.score, limit.score
             alarm, extrapolated = value >= threshold, limit.extrapolated
@@ -227,6 +229,7 @@ class Machine:
 
     def _take_up(self, channels: Sequence[str], usual: Floats) -> None:
         self._known = tuple(channels)
+        self._past.forget()
         ranges = dict(zip(channels, map(tuple, usual.T.tolist()), strict=True))
         self.incidents.usual = self.sensor_incidents.usual = ranges
 
@@ -265,7 +268,7 @@ class Machine:
             "warm": self._warm,
             "began": self._began,
             "version": self._version,
-            "past": self._past.cells,
+            "past": self._past.snapshot(),
             "next_start": self._next_start,
             "pending": [[block.start, list(block.channels), block.values] for block in self._pending],
             "detector": None if self._detector is None else self._detector.snapshot()[1],
@@ -291,7 +294,8 @@ class Machine:
         self._warm = state["warm"]
         self._began = state["began"]
         self._version = state["version"]
-        self._past.cells = state.get("past", self._past.cells)  # an older version kept none
+        if isinstance(state.get("past"), dict):  # an older version kept less
+            self._past.restore(state["past"])
         self._next_start = state.get("next_start")
         self._pending = [Block(self.name, start, tuple(names), values) for start, names, values in state["pending"]]
         return True
@@ -309,9 +313,13 @@ def signals(window: Window) -> dict[str, Signal]:
     """Mean, least and greatest value of every channel that has data in a window."""
     values = window.values
     present = ~np.isnan(values)
-    counts = present.sum(axis=1)
-    means = np.where(present, values, 0.0).sum(axis=1) / np.maximum(counts, 1)
-    least = np.where(present, values, np.inf).min(axis=1)
-    greatest = np.where(present, values, -np.inf).max(axis=1)
+    counts = np.count_nonzero(present, axis=1)
+    if counts.sum() < values.size:
+        least, greatest = np.where(present, values, np.inf), np.where(present, values, -np.inf)
+        means = np.where(present, values, 0.0).sum(axis=1) / np.maximum(counts, 1)
+    else:
+        least = greatest = values
+        means = np.add.reduce(values, axis=1) / values.shape[1]
+    least, greatest = np.minimum.reduce(least, axis=1), np.maximum.reduce(greatest, axis=1)
     rows = zip(window.channels, counts.tolist(), means.tolist(), least.tolist(), greatest.tolist(), strict=True)
     return {name: Signal(mean, low, high) for name, count, mean, low, high in rows if count}

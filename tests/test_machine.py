@@ -131,7 +131,7 @@ def test_the_past_of_the_slow_scales_keeps_step_with_the_clock_over_a_silence() 
     silent_hops = 6
     begin = 80 + silent_hops * GRID.hop
     life.give_normal(range(begin, begin + 64))
-    past = life.machine.snapshot()["past"]
+    past = life.machine.snapshot()["past"]["cells"]
     units_a_hop = GRID.hop // unit_of(GRID.hop)
     missing = np.isnan(past[0]).sum() / units_a_hop
     assert missing == pytest.approx(silent_hops, abs=GRID.length / GRID.hop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -16,28 +17,44 @@ from appliance.records import Floats
 
 LENGTH, HOP = 64, 16
 WARM_UP_WINDOWS = 2000
-JUDGED_WINDOWS = 1000
-"""Windows timed for each row."""
+MOST_READINGS = 50_000_000
+"""A wider machine has a shorter warm-up: 400 MB of it."""
+JUDGED_SECS = 3.0
+"""CPU for which each row is timed, in whole turns of the slowest scale."""
 MOST_COPIES = 1000
+SVG, PNG = ".svg", ".png"
 
 
 def detect(
     machines: Annotated[str, typer.Option(metavar="N,...", help="Machines of ten channels.")] = "1,10,100,1000",
-    channels: Annotated[str, typer.Option(metavar="N,...", help="Channels of a single machine.")] = "1,10,30,100",
+    channels: Annotated[
+        str, typer.Option(metavar="N,...", help="Channels of a single machine.")
+    ] = "1,10,100,1000,10000",
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the cost to an .svg or .png, too (extra: evaluate).")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure CPU per window, the fit of a warm-up and bytes of state, by number of machines and of channels.
 
     Machines hum at one reading a second, in windows of 64 every 16. Each has a copy of its own of what was learned, so
-    that memory and caches are used as in the service. "Of a core" is what 10,000 channels would take.
+    that memory and caches are used as in the service, and judges one window after the other, with its past. "Of a
+    core" is what 10,000 channels would take. Of more than 1,500 channels the warm-up is shorter, to fit in memory.
 
     Example: appliance bench detect --machines 1,100 --channels 10
     """
+    if plot is not None and plot.suffix not in {SVG, PNG}:
+        raise typer.BadParameter(f"{plot} is neither {SVG} nor {PNG}: give --plot one of them")
     wanted = [(count, 10) for count in _numbers(machines)] + [(1, width) for width in _numbers(channels)]
     rows = []
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for count, width in progress.track(wanted, description="measuring"):
             rows.append(_measure(min(count, MOST_COPIES), width))
+    if plot is not None:
+        # Here, not above: matplotlib is an extra.
+        from appliance.commands.bench_plot import draw_costs  # noqa: PLC0415
+
+        draw_costs(rows, plot)
     if as_json:
         write_json(rows)
         return
@@ -70,22 +87,32 @@ def _numbers(text: str) -> list[int]:
 def _measure(machines: int, channels: int) -> dict[str, Any]:
     # Here, not above: scipy takes a second that --help should not.
     from appliance.detect.detector import Detector, DetectorOptions  # noqa: PLC0415
-    from appliance.detect.scales import LONGEST, Past  # noqa: PLC0415
+    from appliance.detect.scales import LONGEST, SCALES, Past, hops_held  # noqa: PLC0415
 
-    series = hum(WARM_UP_WINDOWS * HOP + LENGTH, channels)
+    cells = min(WARM_UP_WINDOWS * HOP + LENGTH, MOST_READINGS // channels)
+    series = hum(cells, channels)
     began = time.process_time()
     fitted = Detector.fit(series, length=LENGTH, hop=HOP, seed=1, options=DetectorOptions())
     fit_secs = time.process_time() - began
     model, live = fitted.snapshot()
     copies = [Detector.restore(model, live) for _ in range(machines)]
-    past = Past(LENGTH, HOP)
+    pasts = [Past(LENGTH, HOP) for _ in range(machines)]
     for start in range(0, LONGEST * LENGTH, HOP):
-        past.extend(series[:, start : start + HOP].astype(np.float32))
-    windows = [series[:, at : at + LENGTH].copy() for at in range(0, 64 * HOP, HOP)]
-    began = time.process_time()
-    for number in range(JUDGED_WINDOWS):
-        copies[number % machines].score(windows[number % len(windows)], past.cells)
-    per_window = (time.process_time() - began) / JUDGED_WINDOWS
+        settled = series[:, start : start + HOP].astype(np.float32)
+        for past in pasts:
+            past.extend(settled)
+    turn = hops_held(SCALES[-1], LENGTH, HOP)
+    cost, judged, at = 0.0, -turn * machines, LONGEST * LENGTH
+    while cost < JUDGED_SECS or judged <= 0 or judged % (turn * machines):
+        window = series[:, at : at + LENGTH].copy()
+        began = time.process_time()
+        for detector, past in zip(copies, pasts, strict=True):
+            detector.score(window, past)
+            past.extend(window[:, :HOP].astype(np.float32))
+        cost = cost + time.process_time() - began if judged >= 0 else 0.0  # the first turn is not counted
+        judged += machines
+        at = at + HOP if at + HOP + LENGTH <= cells else 0
+    per_window = cost / judged
     return {
         "machines": machines,
         "channels": channels,
@@ -93,7 +120,7 @@ def _measure(machines: int, channels: int) -> dict[str, Any]:
         "us_per_window": round(per_window * 1e6, 1),
         "channels_per_sec_per_core": round(channels / per_window),
         "share_of_core_for_10k_channels": round(10_000 / channels / HOP * per_window, 4),
-        "state_kb_per_channel": round((_bytes(model) + _bytes(live) + past.cells.nbytes) / channels / 1024, 1),
+        "state_kb_per_channel": round((_bytes(model) + _bytes(live) + pasts[0].cells.nbytes) / channels / 1024, 1),
     }
 
 

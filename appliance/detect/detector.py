@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from appliance.detect.calibrate import Calibrator, Threshold, block_windows
 from appliance.detect.lens import FOLDS, MOST_PARTS, Lens, folds
 from appliance.detect.normalise import Normaliser, spread_of_means
 from appliance.detect.precedents import Precedents
-from appliance.detect.scales import SCALES, WINDOW, Scale, pool, scales_for, unit_of
+from appliance.detect.scales import SCALES, WINDOW, Heard, Past, Scale, hops_held, pool, scales_for, unit_of
 from appliance.detect.state import State
 from appliance.detect.windows import Windows, cut
 from appliance.records import Floats, Verdict
@@ -37,7 +38,6 @@ _LEAST_OF_A_STRETCH = 0.9
 _MOST_CELLS = 6_000_000
 """Cells of warm-up windows held at once, 48 MB and a few copies: a machine of 100 channels is fitted on fewer of them,
 in seconds and on a gateway."""
-_CHUNK = 256
 _SURE, _DOUBTFUL = 1.0, 3.0
 """Scores up to which a window is learned from in full, and from which not at all."""
 
@@ -76,8 +76,8 @@ class Detector:
         self._narrower = narrower
         self._precedents = precedents
         self._calibrator = calibrator
-        total = sum(lens.scale.weight for lens in lenses.values())
-        self._shares = {suffix: lens.scale.weight / total for suffix, lens in lenses.items()}
+        self._weight = sum(lens.scale.weight for lens in lenses.values())
+        self._judged: tuple[Floats, Windows] | None = None  # what `score` made of its window: `learn` gets the same
 
     @classmethod
     def fit(cls, series: Floats, *, length: int, hop: int, seed: int, options: DetectorOptions) -> Self:
@@ -100,7 +100,7 @@ class Detector:
         if not len(series):
             raise ValueError("cannot fit a machine without a channel")
         total = (series.shape[1] - length) // hop + 1
-        most = max(_LEAST_WINDOWS, min(options.max_windows, _MOST_CELLS // (len(series) * length)))
+        most = max(2 * _LEAST_WINDOWS, min(options.max_windows, _MOST_CELLS // (len(series) * length)))
         per_hop = 2 if hop % 2 == 0 and 2 * total <= most else 1
         step = hop // per_hop * max(1, -(-total // most))
         raw = cut(series, length, step)
@@ -131,6 +131,11 @@ class Detector:
             count = series.shape[1] / (length * scale.stride)
             lens, loud = Lens.fit(scale, at_scale, count, seed)
             lenses[scale.suffix] = lens
+            if scale.stride > 1:  # held over some hops, as it will be
+                _, first, turn = np.unique(
+                    ends[seen] // (hop * hops_held(scale, length, hop)), return_index=True, return_inverse=True
+                )
+                loud = loud[first][turn]
             loudness[seen] += scale.weight * loud
         strangeness = loudness / sum(lens.scale.weight for lens in lenses.values())
         lenses[WINDOW.suffix].features.apply(windows)
@@ -139,7 +144,7 @@ class Detector:
         calibrator = Calibrator(new[::per_hop], block_windows(length, hop), options.confirm, options.of)
         return cls(unit_of(hop), normaliser, lenses, narrower, precedents, calibrator)
 
-    def score(self, window: Floats, past: NDArray[np.floating[Any]] | None = None) -> Verdict:
+    def score(self, window: Floats, past: Past | None = None) -> Verdict:
         """Judge a window.
 
         Parameters
@@ -147,8 +152,8 @@ class Detector:
         window
             [channel, time] in raw units with NaN for missing cells.
         past
-            [channel, unit] the cells before it, as `appliance.detect.scales.Past` keeps them; without them the slow
-            scales stay silent.
+            The cells before it; without them the slow scales stay silent. It holds what they say, so that asking
+            again gives the same answer.
 
         Raises
         ------
@@ -158,21 +163,21 @@ class Detector:
         windows = self._normaliser.apply(window[None])
         if windows.mask is not None and not windows.present.any():
             raise ValueError("the window holds no reading: it cannot be scored")
+        self._judged = window, windows
         combined = 0.0
         blame = np.zeros(len(window))
         loudest: dict[str, tuple[float, str]] = {}
         for suffix, lens in self._lenses.items():
-            seen = self._at_scale(lens.scale, window, past, windows)
-            if seen is None:
+            heard = self._hear(lens, window, past, windows)
+            if heard is None:
                 continue
-            heard = lens.listen(seen)
-            combined += self._shares[suffix] * heard.loudness
-            blame += self._shares[suffix] * heard.blame
+            combined += heard.loudness
+            blame += heard.blame
             for name, value in zip(lens.detectors, heard.evidence, strict=True):
                 if name not in loudest or value > loudest[name][0]:
                     loudest[name] = value, name + suffix
         evidence = {name: value for value, name in loudest.values()}
-        strangeness = self._precedents.forgive(windows.standard[0], combined)
+        strangeness = self._precedents.forgive(windows.standard[0], combined / self._weight)
         score, extrapolated = self._calibrator.score(strangeness)
         total = float(np.add.reduce(blame))
         return Verdict(
@@ -183,22 +188,35 @@ class Detector:
             contributions=blame / total if total > 0 else blame,
         )
 
-    def _at_scale(
-        self, scale: Scale, window: Floats, past: NDArray[np.floating[Any]] | None, windows: Windows
-    ) -> Windows | None:
+    def _hear(self, lens: Lens, window: Floats, past: Past | None, windows: Windows) -> Heard | None:
+        """Listen at one scale; None where it has nothing to go by."""
+        scale, length = lens.scale, window.shape[1]
         if scale.stride == 1:
-            cells = scale.cells(window.shape[1])
-            return windows if cells == window.shape[1] else windows.last(cells)
-        if past is None:
+            cells = scale.cells(length)
+            return lens.listen(windows if cells == length else windows.last(cells))
+        if past is None or len(past.cells) < len(window):  # nothing is settled yet
             return None
-        length, unit = window.shape[1], self._unit
-        wanted = length * scale.stride // unit
-        recent = pool(window[:, length % unit :], unit)
-        units = np.concatenate([past[: len(window)], recent], axis=1, dtype=np.float64)[:, -wanted:]
+        silent = [] if windows.mask is None else np.flatnonzero(windows.present[0] == 0).tolist()
+        heard = past.held(scale, silent)
+        if heard is None:
+            seen = self._stretch(scale, window, past, silent)
+            if seen is not None:
+                heard = lens.listen(seen)
+                past.hold(scale, silent, heard)
+        return heard
+
+    def _stretch(self, scale: Scale, window: Floats, past: Past, silent: list[int]) -> Windows | None:
+        """Look at the stretch of a slow scale that ends with a window; None where too little of it is known."""
+        unit = self._unit
+        wanted = window.shape[1] * scale.stride // unit
+        recent = pool(window[:, window.shape[1] % unit :], unit)
+        before = past.cells[: len(window), -max(wanted - recent.shape[1], 1) :]
+        units = np.concatenate([before, recent], axis=1, dtype=np.float64)[:, -wanted:]
         if units.shape[1] < wanted:
             units = np.pad(units, ((0, 0), (wanted - units.shape[1], 0)), constant_values=np.nan)
         means = _whole(np.asarray(pool(units, scale.stride // unit), dtype=np.float64))
-        means[windows.present[0] == 0] = np.nan  # silent now: what it said before is not to be judged, either
+        if silent:
+            means[silent] = np.nan  # what they said before is not to be judged now, either
         seen = self._normaliser.apply(means[None], self._narrower[scale.suffix])
         return seen if seen.mask is None or seen.mask.mean() >= _LEAST_COVERAGE else None
 
@@ -211,7 +229,10 @@ class Detector:
         doubt = min(1.0, max(0.0, (verdict.score - _SURE) / (_DOUBTFUL - _SURE)))
         self._calibrator.learn(verdict.strangeness)
         if doubt < 1.0:
-            self._normaliser.learn(self._normaliser.apply(window[None]), doubt)
+            seen = self._judged is not None and self._judged[0] is window
+            windows = self._judged[1] if seen and self._judged else self._normaliser.apply(window[None])
+            self._normaliser.learn(windows, doubt)
+        self._judged = None  # normalised by what has just changed
 
     def threshold(self, windows_per_week: float, false_alarms_per_week: float) -> Threshold:
         """Return the threshold that spends a budget of false alarms."""
@@ -260,16 +281,17 @@ def _stretches(series: Floats, ends: Indices, length: int, scale: Scale, unit: i
     whole = pool(series[:, : series.shape[1] // unit * unit], unit)
     padded = np.pad(whole, ((0, 0), (wanted, 0)), constant_values=np.nan)
     views = np.lib.stride_tricks.sliding_window_view(padded, wanted, axis=1)  # (channel, last unit, unit)
+    chunk = max(1, _MOST_CELLS // (len(series) * wanted))
     chunks = [
-        pool(views[:, ends[first : first + _CHUNK] // unit].swapaxes(0, 1), scale.stride // unit)
-        for first in range(0, len(ends), _CHUNK)
+        pool(views[:, ends[first : first + chunk] // unit].swapaxes(0, 1), scale.stride // unit)
+        for first in range(0, len(ends), chunk)
     ]
     return _whole(np.concatenate(chunks))
 
 
 def _whole(means: Floats) -> Floats:
     """Take the channels of slow stretches [..., channel, time] that are not nearly whole for silent: in place."""
-    if not np.isfinite(means).all():
+    if not math.isfinite(np.vdot(means, means)):
         means[np.isfinite(means).mean(axis=-1) < _LEAST_OF_A_STRETCH] = np.nan
     return means
 

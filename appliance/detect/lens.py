@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Self
+from operator import mul
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.detect.evidence import EVIDENCE, EvidenceDetector
-from appliance.detect.scales import Scale
+from appliance.detect.scales import Heard, Scale
 from appliance.detect.state import State
 from appliance.detect.tail import TailRank
 from appliance.detect.windows import FeatureScale, Windows
@@ -28,17 +29,6 @@ USUAL_LOUDNESS = math.log(2.0)
 """ln(1 + evidence) of an average normal window: a detector this quiet blames nobody."""
 
 
-class Heard(NamedTuple):
-    """What the detectors of one scale say of one window."""
-
-    evidence: list[float]
-    """-ln p of each detector."""
-    loudness: float
-    """Weighted mean of ln(1 + evidence)."""
-    blame: Floats
-    """[channel] shares weighted by how much louder than usual each detector spoke."""
-
-
 class Lens:
     """The features, detectors and ranks of one scale, fitted on the warm-up seen at that scale."""
 
@@ -49,8 +39,11 @@ class Lens:
         self.features = features
         self.detectors = detectors
         self.ranks = ranks
-        weights = [detector.weight for detector in detectors.values()]
+        each = list(detectors.values())
+        weights = [detector.weight for detector in each]
         self._weights = [weight / sum(weights) for weight in weights]
+        self._largest = [row for row, detector in enumerate(each) if detector.counts == "largest"]
+        self._blaming = [detector.blames for detector in each]
 
     @classmethod
     def fit(cls, scale: Scale, windows: Windows, stretches: float, seed: int) -> tuple[Self, Floats]:
@@ -78,11 +71,24 @@ class Lens:
     def listen(self, windows: Windows) -> Heard:
         """Judge one window, which is given its features first."""
         self.features.apply(windows)
-        oddities = [detector.oddity(windows) for detector in self.detectors.values()]
-        evidence = self.ranks.evidence([float(oddity.values[0]) for oddity in oddities])
+        shares = np.concatenate([detector.energy(windows) for detector in self.detectors.values()])
+        shares *= windows.present_share  # (detector, channel)
+        means = np.add.reduce(shares, axis=1).tolist()
+        oddity = [math.log1p(mean) for mean in means]
+        for row in self._largest:
+            present = float(np.add.reduce(windows.present[0]))
+            oddity[row] = math.log1p(math.sqrt(max(shares[row].tolist()) * present))
+        evidence = self.ranks.evidence(oddity)
         loudness = [math.log1p(value) for value in evidence]
-        blame = _blame([oddity.by_channel for oddity in oddities], loudness, windows.values.shape[1])
-        return Heard(evidence, sum(w * loud for w, loud in zip(self._weights, loudness, strict=True)), blame)
+        by_detector = [
+            self.scale.weight * (loud - USUAL_LOUDNESS) / mean
+            if blames and loud > USUAL_LOUDNESS and mean > 0.0
+            else 0.0
+            for loud, mean, blames in zip(loudness, means, self._blaming, strict=True)
+        ]
+        return Heard(
+            evidence, self.scale.weight * sum(map(mul, self._weights, loudness)), np.array(by_detector) @ shares
+        )
 
     def snapshot(self) -> State:
         """Return what `fit` made."""
@@ -121,14 +127,3 @@ def fitted(names: Sequence[str], windows: Windows, seed: int) -> dict[str, Evide
     for detector in detectors.values():
         detector.fit(windows, seed)
     return detectors
-
-
-def _blame(by_channel: list[Floats | None], loudness: list[float], channels: int) -> Floats:
-    """[channel] each detector's own shares, weighted by how much louder than usual it spoke."""
-    blame = np.zeros(channels)
-    for share, loud in zip(by_channel, loudness, strict=True):
-        if share is not None and loud > USUAL_LOUDNESS:
-            total = float(np.add.reduce(share[0]))
-            if total > 0:
-                blame += share[0] * ((loud - USUAL_LOUDNESS) / total)
-    return blame

@@ -58,6 +58,11 @@ class Normaliser(Fitted):
                 )
                 if known.min() == known.max():
                     self.limit[channel] = _LIMIT_OF_CONSTANT
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._per_knee = (1.0 / (_KNEE * self.scale))[:, None]
+        self._highest, self._lowest = self.limit[:, None], -self.limit[:, None]
 
     def apply(self, values: Floats, narrower: Floats | None = None) -> Windows:
         """Normalise raw windows [n, channel, time]; what is not finite is missing.
@@ -67,19 +72,18 @@ class Normaliser(Fitted):
         narrower
             [channel] the spread of these values as a share of that of single readings, where they are means of some.
         """
-        scale = self.scale if narrower is None else self.scale * narrower
+        per_knee = self._per_knee if narrower is None else self._per_knee / narrower[:, None]
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = np.subtract(values, self.centre[:, None], order="C")
-            scaled *= (1.0 / (_KNEE * scale))[:, None]
+            scaled *= per_knee
             np.arcsinh(scaled, out=scaled)
-            total = float(np.add.reduce(scaled, axis=None))
         scaled *= _KNEE
         mask = None
-        if not math.isfinite(total):
+        if not math.isfinite(np.vdot(scaled, scaled)):
             mask = np.isfinite(scaled)
             scaled = hold(scaled, mask)
-        np.minimum(scaled, self.limit[:, None], out=scaled)
-        np.maximum(scaled, -self.limit[:, None], out=scaled)
+        np.minimum(scaled, self._highest, out=scaled)
+        np.maximum(scaled, self._lowest, out=scaled)
         return Windows(scaled, mask)
 
     def learn(self, window: Windows, doubt: float) -> None:

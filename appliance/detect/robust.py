@@ -11,6 +11,14 @@ _SPREAD_FLOOR = 0.02
 _IQR_OF_NORMAL = 1.349
 
 
+def squared_excess(statistic: Floats, centre: Floats, per_spread: Floats) -> Floats:
+    """Square of how far a statistic [n, ...] lies above its centre, in spreads; 0 below."""
+    excess = statistic - centre
+    excess *= per_spread
+    np.maximum(excess, 0.0, out=excess)
+    return np.square(excess, out=excess)
+
+
 def robust_centre_and_scale(statistic: Floats) -> tuple[Floats, Floats]:
     """Median and spread of each column [n, ...] of NaN-marked statistics, with a floor under the spread.
 

@@ -38,7 +38,11 @@ class Fitted:
             setattr(restored, name, _copy(fitted[name]))
         for name in cls.LIVE:
             setattr(restored, name, _copy(live[name]))
+        restored._prepare()
         return restored
+
+    def _prepare(self) -> None:
+        """Derive from the values what is too cheap to save: called by `restore`, and by `fit` itself."""
 
 
 def _copies(owner: object, names: tuple[str, ...]) -> State:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from appliance.detect.state import Fitted, State
+from appliance.detect.state import Fitted
 from appliance.records import Floats
 
 _GRID = 48
@@ -37,16 +37,9 @@ class TailRank(Fitted):
         self.slope = np.maximum((far - near) / math.log(10.0), _SLOPE_FLOOR)
         self._prepare()
 
-    @classmethod
-    def restore(cls, fitted: State, live: State) -> Self:
-        """Build the ranks again."""
-        restored = super().restore(fitted, live)
-        restored._prepare()
-        return restored
-
     def evidence(self, oddity: Sequence[float]) -> list[float]:
         """Return each detector's -ln p ≥ 0 for its oddity of one window."""
-        return [_rank(grid, slope, value) for grid, slope, value in zip(self._grids, self._slopes, oddity, strict=True)]
+        return list(map(_rank, self._grids, self._slopes, oddity))
 
     def _prepare(self) -> None:
         """One window's few numbers are faster to look up in lists than in arrays."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from appliance.detect import Detector, DetectorOptions, State
+from appliance.detect.evidence import subspace
 from appliance.detect.windows import cut
 from appliance.records import Floats, Verdict
 from tests.detect.conformance import HOP, LENGTH, machine_signal
@@ -205,6 +206,21 @@ def test_any_number_of_channels(channels: int) -> None:
     verdict = detector.score(series[:, -LENGTH:])
     assert np.isfinite(verdict.score)
     assert verdict.contributions.shape == (channels,)
+
+
+def test_beyond_a_number_of_channels_the_planes_of_a_sample_hear_the_same(
+    monkeypatch: pytest.MonkeyPatch, detector: Detector, series: Floats
+) -> None:
+    monkeypatch.setattr(subspace, "_MOST_DIMENSIONS", CHANNELS - 1)
+    wide = fit(series[:, :WARM_UP])
+    fresh = cut(series[:, WARM_UP:], LENGTH, HOP)[:60]
+    scores = np.array([[each.score(window).score for each in (detector, wide)] for window in fresh])
+    assert np.abs(np.diff(scores)).mean() < 0.15
+    faulty = fresh[40].copy()
+    faulty[3, 10:] += 8.0
+    verdict = wide.score(faulty)
+    assert verdict.score > scores.max() + 1
+    assert verdict.contributions.argmax() == 3
 
 
 def test_channels_that_never_moved_or_never_spoke_are_borne(series: Floats) -> None:

@@ -9,6 +9,7 @@ import pytest
 from appliance.detect.evidence import EVIDENCE, EvidenceDetector, Oddity
 from appliance.detect.evidence.extreme import ExtremeValue
 from appliance.detect.windows import Windows
+from appliance.records import Floats
 from tests.detect.conformance import (
     CHECKS,
     Make,
@@ -30,8 +31,8 @@ class Constant(EvidenceDetector):
     def fit(self, windows: Windows, seed: int) -> None:
         pass
 
-    def oddity(self, windows: Windows) -> Oddity:
-        return Oddity(np.zeros(len(windows)), None)
+    def energy(self, windows: Windows) -> Floats:
+        return np.zeros(windows.present.shape)
 
 
 class Writing(ExtremeValue):

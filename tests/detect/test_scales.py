@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.detect import Detector, DetectorOptions
-from appliance.detect.scales import LONGEST, Past, pool, unit_of
+from appliance.detect.scales import LONGEST, SCALES, Heard, Past, hops_held, pool, unit_of
 from appliance.records import Floats, Verdict
+from tests.detect.test_detector import assert_same
 
 LENGTH, HOP = 32, 8
 LEARNED = 12_000
@@ -46,6 +47,33 @@ def test_windows_too_short_for_scales_keep_no_past() -> None:
     assert past.cells.size == 0
 
 
+def test_a_slow_scale_is_heard_in_its_turn_and_never_with_another() -> None:
+    past, settled = Past(LENGTH, HOP), np.zeros((1, HOP), np.float32)
+    slow = [scale for scale in SCALES if scale.stride > 1]
+    judged: dict[str, list[int]] = {scale.suffix: [] for scale in slow}
+    for hop in range(40):
+        for scale in slow:
+            if past.held(scale, []) is None:
+                judged[scale.suffix].append(hop)
+                past.hold(scale, [], Heard([float(hop)], 0.0, np.zeros(1)))
+        past.extend(settled)
+    assert hops_held(slow[0], LENGTH, HOP) == 2
+    assert judged == {"@4": [0, *range(1, 40, 2)], "@16": list(range(0, 40, 8))}
+
+
+@pytest.mark.parametrize("event", ["silence", "another channel silent", "forgotten"])
+def test_what_a_slow_scale_said_is_not_held_over_a_change(event: str) -> None:
+    past, scale = Past(LENGTH, HOP), SCALES[-1]
+    past.hold(scale, [], Heard([1.0], 0.5, np.ones(1)))
+    past.extend(np.zeros((1, HOP), np.float32))
+    assert past.held(scale, []) is not None
+    if event == "silence":
+        past.skip(1)
+    elif event == "forgotten":
+        past.forget()
+    assert past.held(scale, [0] if event == "another channel silent" else []) is None
+
+
 class Machine:
     """Noise about a level in four channels, learned; `judge` looks at the window that ends with the series."""
 
@@ -62,7 +90,7 @@ class Machine:
         past = Past(LENGTH, HOP)
         for start in range(0, series.shape[1] - LENGTH, HOP):
             past.extend(series[:, start : start + HOP].astype(np.float32))
-        return self.detector.score(series[:, -LENGTH:], past.cells if looks_back else None)
+        return self.detector.score(series[:, -LENGTH:], past if looks_back else None)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +134,34 @@ def test_a_channel_that_was_mostly_missing_is_silent_at_the_slow_scales(machine:
     whole = machine.judge(series).strangeness
     series[2, : -3 * LENGTH] = np.nan  # held over the rest it would be flat for long
     assert machine.judge(series).strangeness < whole + 0.3
+
+
+def test_asking_again_gives_the_same_answer_and_so_does_a_restored_past(machine: Machine) -> None:
+    series = machine.hum(3 * LONGEST * LENGTH)
+    past, restored = Past(LENGTH, HOP), Past(LENGTH, HOP)
+    for start in range(0, series.shape[1] - LENGTH, HOP):
+        window = series[:, start : start + LENGTH]
+        first = machine.detector.score(window, past)
+        assert_same(machine.detector.score(window, past), first)
+        assert_same(machine.detector.score(window, restored), first)
+        past.extend(series[:, start : start + HOP].astype(np.float32))
+        restored = Past(LENGTH, HOP)
+        restored.restore(past.snapshot())
+
+
+def test_holding_the_slow_scales_hardly_changes_what_is_heard(machine: Machine) -> None:
+    series = machine.hum(4 * LONGEST * LENGTH)
+    series[0, 2 * LONGEST * LENGTH :] += 0.8
+    held, anew = Past(LENGTH, HOP), Past(LENGTH, HOP)
+    strangeness = []
+    for start in range(0, series.shape[1] - LENGTH, HOP):
+        anew.forget()
+        window = series[:, start : start + LENGTH]
+        strangeness.append([machine.detector.score(window, past).strangeness for past in (held, anew)])
+        for past in (held, anew):
+            past.extend(series[:, start : start + HOP].astype(np.float32))
+    difference = np.abs(np.diff(strangeness, axis=1))
+    assert 0.0 < difference.mean() < 0.1 * np.std(strangeness)
 
 
 def test_a_wide_machine_is_fitted_on_fewer_windows(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> None:

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from appliance.detect.evidence.base import EvidenceDetector, Oddity
-from appliance.detect.robust import robust_centre_and_scale
+from appliance.detect.evidence.base import EvidenceDetector
+from appliance.detect.robust import robust_centre_and_scale, squared_excess
 from appliance.detect.windows import Windows
 from appliance.records import Floats
 
@@ -39,21 +39,22 @@ class Autoregression(EvidenceDetector):
         self.centre, scale = robust_centre_and_scale(known)
         self.per_spread = 1.0 / scale
 
-    def oddity(self, windows: Windows) -> Oddity:
-        """Log mean squared excess of the error over its usual size, over the channels that are present."""
-        excess = np.maximum((self._log_errors(windows) - self.centre) * self.per_spread, 0.0)
-        share = np.square(excess) * windows.present_share
-        return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)
+    def energy(self, windows: Windows) -> Floats:
+        """Squared excess of the error over its usual size."""
+        return squared_excess(self._log_errors(windows), self.centre, self.per_spread)
 
     def _log_errors(self, windows: Windows) -> Floats:
         """[n, channel]."""
-        order = self.weights.shape[1]
-        values = windows.values
-        error = values[:, :, order:].copy()
-        for lag in range(order):
-            error -= values[:, :, lag : values.shape[2] - order + lag] * self.weights[:, lag, None]
-        np.square(error, out=error)
-        logs: Floats = np.log(np.add.reduce(error, axis=2) / error.shape[2] + _LOG_FLOOR)
+        channels, order = self.weights.shape
+        values = np.ascontiguousarray(windows.values)
+        step, cells = values.itemsize, values.shape[2] - order
+        lagged: Floats = np.ndarray(
+            (len(values), channels, order + 1, cells), values.dtype, values, strides=(*values.strides[:2], step, step)
+        )  # a view: each row one cell later than the one before
+        filter_ = np.empty((channels, 1, order + 1))
+        filter_[:, 0, :order], filter_[:, 0, order] = self.weights, -1.0
+        error = (filter_ @ lagged)[:, :, 0]
+        logs: Floats = np.log(np.vecdot(error, error) / cells + _LOG_FLOOR)
         return logs
 
 

@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-from appliance.detect.evidence.base import EvidenceDetector, Oddity
-from appliance.detect.windows import Windows
+from appliance.detect.evidence.base import EvidenceDetector
+from appliance.detect.windows import Windows, over_kinds
+from appliance.records import Floats
 
 _MODES = 8
 _FIT_LIMIT = 4.0
@@ -31,14 +32,22 @@ class Clusters(EvidenceDetector):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # a mode that loses all its windows stays where it began
                 self.centres, _ = kmeans2(rows, _MODES, seed=np.random.default_rng(seed), minit="++")
+        self._prepare()
 
-    def oddity(self, windows: Windows) -> Oddity:
-        """Log squared distance to the nearest centre, over the channels that are present."""
+    def energy(self, windows: Windows) -> Floats:
+        """Squared distance to the nearest centre."""
         rows = windows.standard
         channels = windows.present.shape[1]
-        kinds = rows.shape[1] // channels
-        known = np.tile(windows.present, kinds)
-        gap = known @ (0.5 * np.square(self.centres.T)) - rows @ self.centres.T
-        difference = np.square(rows - self.centres[gap.argmin(axis=1)]) * known
-        share = np.add.reduce(difference.reshape(len(rows), kinds, channels), axis=1) * windows.present_share
-        return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)
+        gap = rows @ self.centres.T
+        if windows.mask is None:
+            np.subtract(self._half_squares, gap, out=gap)
+        else:
+            known = np.tile(windows.present, rows.shape[1] // channels)
+            gap = known @ (0.5 * np.square(self.centres.T)) - gap
+        difference = rows - self.centres[gap.argmin(axis=1)]
+        np.square(difference, out=difference)
+        return over_kinds(difference, channels)
+
+    def _prepare(self) -> None:
+        """Half the squared distance of two rows, less what all comparisons share, is this less their dot product."""
+        self._half_squares = 0.5 * np.square(self.centres).sum(axis=1)

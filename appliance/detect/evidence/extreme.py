@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from appliance.detect.evidence.base import EvidenceDetector, Oddity
-from appliance.detect.robust import robust_centre_and_scale
+from appliance.detect.evidence.base import EvidenceDetector
+from appliance.detect.robust import robust_centre_and_scale, squared_excess
 from appliance.detect.windows import Windows
 from appliance.records import Floats
 
@@ -22,13 +22,11 @@ class ExtremeValue(EvidenceDetector):
         self.centre, scale = robust_centre_and_scale(np.where(windows.present > 0, _peak(windows), np.nan))
         self.per_spread = 1.0 / scale
 
-    def oddity(self, windows: Windows) -> Oddity:
-        """Log mean square of what exceeds the usual, over the channels that are present."""
-        distance = (_peak(windows) - self.centre) * self.per_spread
-        share = np.square(np.maximum(distance, 0.0, out=distance)) * windows.present_share
-        return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)
+    def energy(self, windows: Windows) -> Floats:
+        """Square of what exceeds the usual."""
+        return squared_excess(_peak(windows), self.centre, self.per_spread)
 
 
 def _peak(windows: Windows) -> Floats:
-    peak: Floats = np.maximum.reduce(np.abs(windows.values), axis=2)
+    peak: Floats = np.maximum(windows.peaks[:, 0], windows.peaks[:, 1])
     return peak

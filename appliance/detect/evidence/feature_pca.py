@@ -6,9 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from appliance.detect.evidence.base import EvidenceDetector, Oddity
-from appliance.detect.evidence.subspace import impute, principal_subspace
-from appliance.detect.windows import Windows
+from appliance.detect.evidence.base import EvidenceDetector
+from appliance.detect.evidence.subspace import Residual, impute, principal_subspace
+from appliance.detect.windows import Windows, over_kinds
+from appliance.records import Floats
 
 _EXPLAINED = 0.9
 _MAX_RANK = 24
@@ -27,16 +28,21 @@ class FeaturePca(EvidenceDetector):
         """Find the subspace and the usual residual of every feature."""
         rows = np.clip(windows.standard, -_FIT_LIMIT, _FIT_LIMIT)
         self.components = principal_subspace(rows, _EXPLAINED, _MAX_RANK).components
-        residual = rows - (rows @ self.components) @ self.components.T
+        self._prepare()
+        residual = self._residual.of_rows(rows)
         self.precision = 1.0 / (np.median(np.square(residual), axis=0) + _NOISE_FLOOR)
 
-    def oddity(self, windows: Windows) -> Oddity:
-        """Log mean squared residual, in usual residuals."""
+    def energy(self, windows: Windows) -> Floats:
+        """Squared residual, in usual residuals."""
         rows = windows.standard
-        kinds = rows.shape[1] // windows.present.shape[1]
+        channels = windows.present.shape[1]
         if windows.mask is not None:
-            rows = impute(rows[:, None, :], np.tile(windows.present, kinds), self.components)[:, 0]
-        residual = rows - (rows @ self.components) @ self.components.T
-        energy = (np.square(residual) * self.precision).reshape(len(rows), kinds, -1)
-        share = np.add.reduce(energy, axis=1) * windows.present_share
-        return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)
+            known = np.tile(windows.present, rows.shape[1] // channels)
+            rows = impute(rows[:, None, :], known, self.components)[:, 0]
+        residual = self._residual.of_rows(rows)
+        np.square(residual, out=residual)
+        residual *= self.precision
+        return over_kinds(residual, channels)
+
+    def _prepare(self) -> None:
+        self._residual = Residual(self.components)

@@ -6,10 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from appliance.detect.evidence.base import EvidenceDetector, Oddity
+from appliance.detect.evidence.base import EvidenceDetector
 from appliance.detect.evidence.pca_residual import instants_of
 from appliance.detect.evidence.subspace import impute, principal_subspace
 from appliance.detect.windows import Windows
+from appliance.records import Floats
 
 _EXPLAINED = 0.9
 _MAX_RANK = 12
@@ -19,6 +20,7 @@ _MAX_CELLS = 20_000
 class Hotelling(EvidenceDetector):
     """Hotelling's T² inside the plane in which the channels usually move, averaged over the window (Hotelling 1947)."""
 
+    blames: ClassVar[bool] = False
     FITTED: ClassVar[tuple[str, ...]] = ("centre", "whitening")
 
     def fit(self, windows: Windows, seed: int) -> None:
@@ -28,11 +30,12 @@ class Hotelling(EvidenceDetector):
         components, variances = principal_subspace(instants - self.centre, _EXPLAINED, _MAX_RANK)
         self.whitening = components / np.sqrt(variances)  # (channel, rank)
 
-    def oddity(self, windows: Windows) -> Oddity:
-        """Log mean T² over the window; it cannot tell the channels apart."""
+    def energy(self, windows: Windows) -> Floats:
+        """Mean T² over the window; it cannot tell the channels apart."""
         offsets = windows.values - self.centre[:, None]
         if windows.mask is not None:
             components = self.whitening / np.linalg.norm(self.whitening, axis=0)
             offsets = impute(offsets.swapaxes(1, 2), windows.present, components).swapaxes(1, 2)
-        coordinates = self.whitening.T @ offsets  # (n, rank, time)
-        return Oddity(np.log1p(np.add.reduce(np.square(coordinates), axis=(1, 2)) / offsets.shape[2]), None)
+        coordinates = (self.whitening.T @ offsets).reshape(len(offsets), -1)  # (n, rank x time)
+        squares = np.vecdot(coordinates, coordinates) / offsets.shape[2]
+        return np.repeat(squares[:, None], offsets.shape[1], axis=1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
-from appliance.detect.evidence.base import EvidenceDetector, Oddity
-from appliance.detect.state import State
-from appliance.detect.windows import Windows
+from appliance.detect.evidence.base import EvidenceDetector
+from appliance.detect.windows import Windows, over_kinds
+from appliance.records import Floats
 
 _REFERENCES = 300
 """Warm-up windows kept to compare with."""
@@ -28,29 +28,21 @@ class Neighbours(EvidenceDetector):
         self.references = windows.standard[chosen].astype(np.float32)  # (reference, feature x channel)
         self._prepare()
 
-    @classmethod
-    def restore(cls, fitted: State, live: State) -> Self:
-        """Build the detector again."""
-        restored = super().restore(fitted, live)
-        restored._prepare()
-        return restored
-
-    def oddity(self, windows: Windows) -> Oddity:
-        """Log squared distance to the third nearest reference, over the channels that are present."""
+    def energy(self, windows: Windows) -> Floats:
+        """Squared distance to the third nearest reference."""
         rows = windows.standard
         channels = windows.present.shape[1]
-        kinds = rows.shape[1] // channels
         dot = rows.astype(np.float32) @ self.references.T
         if windows.mask is None:
             gap = self._half_squares - dot
         else:
-            known = np.tile(windows.present, kinds).astype(np.float32)
+            known = np.tile(windows.present, rows.shape[1] // channels).astype(np.float32)
             gap = known @ (0.5 * np.square(self.references.T)) - dot
         third = min(_NEIGHBOURS, gap.shape[1]) - 1
-        nearest = np.argpartition(gap, third, axis=1)[:, third]
-        difference = np.square(rows - self.references[nearest]).reshape(len(rows), kinds, channels)
-        share = np.add.reduce(difference, axis=1) * windows.present_share
-        return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)
+        nearest = gap.argpartition(third, axis=1)[:, third]
+        difference = rows - self.references[nearest]
+        np.square(difference, out=difference)
+        return over_kinds(difference, channels)
 
     def _prepare(self) -> None:
         """Half the squared distance of two rows, less what all comparisons share, is this less their dot product."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.detect.evidence.base import EvidenceDetector, Oddity
+from appliance.detect.evidence.base import EvidenceDetector
 from appliance.detect.windows import Windows
 from appliance.records import Floats
 
@@ -25,27 +25,36 @@ class Outside(EvidenceDetector):
     The other views average over the channels; a single channel that goes where it never was may drown in there.
     """
 
+    counts: ClassVar[Literal["mean", "largest"]] = "largest"
     FITTED: ClassVar[tuple[str, ...]] = ("low", "high")
 
     def fit(self, windows: Windows, seed: int) -> None:
         """Learn the range of each channel."""
-        lowest, highest = _extremes(windows)
+        peaks = _KNEE * _peaks_over_knee(windows)
         known: NDArray[np.bool_] = windows.present > 0
-        self.low = _quantile(lowest, known, _STRANGE_SHARE)
-        self.high = _quantile(highest, known, 1.0 - _STRANGE_SHARE)
+        self.low = _quantile(-peaks[:, 1], known, _STRANGE_SHARE)
+        self.high = _quantile(peaks[:, 0], known, 1.0 - _STRANGE_SHARE)
+        self._prepare()
 
-    def oddity(self, windows: Windows) -> Oddity:
-        """Log of the largest excess."""
-        lowest, highest = _extremes(windows)
-        excess = np.maximum(np.maximum(highest - self.high, self.low - lowest), 0.0)
-        excess *= windows.present / np.maximum(self.high - self.low, _LEAST_SPAN)
-        return Oddity(np.log1p(np.maximum.reduce(excess, axis=1)), np.square(excess))
+    def energy(self, windows: Windows) -> Floats:
+        """Squared excess."""
+        beyond = _peaks_over_knee(windows)
+        beyond -= self._bounds
+        excess = np.maximum(beyond[:, 0], beyond[:, 1])
+        np.maximum(excess, 0.0, out=excess)
+        excess *= self._per_width
+        return np.square(excess, out=excess)
+
+    def _prepare(self) -> None:
+        """Hold the range [2, channel] as `Windows.peaks` has it, and the inverse of its width, both over the knee."""
+        self._bounds = np.stack([self.high, -self.low]) / _KNEE
+        self._per_width = _KNEE / np.maximum(self.high - self.low, _LEAST_SPAN)
 
 
-def _extremes(windows: Windows) -> tuple[Floats, Floats]:
-    """Lowest and highest reading of each channel [n, channel], in spreads."""
-    lowest, highest = np.minimum.reduce(windows.values, axis=2), np.maximum.reduce(windows.values, axis=2)
-    return _KNEE * np.sinh(lowest / _KNEE), _KNEE * np.sinh(highest / _KNEE)
+def _peaks_over_knee(windows: Windows) -> Floats:
+    """[n, 2, channel] as `Windows.peaks`, in plain spreads over the knee."""
+    peaks = windows.peaks * (1.0 / _KNEE)
+    return np.sinh(peaks, out=peaks)
 
 
 def _quantile(values: Floats, known: NDArray[np.bool_], share: float) -> Floats:

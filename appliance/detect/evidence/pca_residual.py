@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from appliance.detect.evidence.base import EvidenceDetector, Oddity
-from appliance.detect.evidence.subspace import impute, principal_subspace
+from appliance.detect.evidence.base import EvidenceDetector
+from appliance.detect.evidence.subspace import Residual, impute, principal_subspace
 from appliance.detect.windows import Windows
 from appliance.records import Floats
 
@@ -35,21 +35,25 @@ class PcaResidual(EvidenceDetector):
         instants = instants_of(windows, _MAX_CELLS)
         self.centre = np.median(instants, axis=0)
         self.components = principal_subspace(instants - self.centre, _EXPLAINED, _MAX_RANK).components
-        residual = self._residual(windows)
-        self.precision = 1.0 / (np.median(windows.average(np.square(residual)), axis=0) + _NOISE_FLOOR)
+        self._prepare()
+        self.precision = 1.0 / (np.median(self._mean_square(windows), axis=0) + _NOISE_FLOOR)
 
-    def oddity(self, windows: Windows) -> Oddity:
-        """Log mean squared residual, in usual residuals."""
-        energy = windows.average(np.square(self._residual(windows)))
-        share = energy * self.precision * windows.present_share
-        return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)
+    def energy(self, windows: Windows) -> Floats:
+        """Mean squared residual, in usual residuals."""
+        return self._mean_square(windows) * self.precision
 
-    def _residual(self, windows: Windows) -> Floats:
-        """[n, channel, time]."""
+    def _mean_square(self, windows: Windows) -> Floats:
+        """[n, channel] of the residual over time."""
         offsets = windows.values - self.centre[:, None]
         if windows.mask is not None:
             offsets = impute(offsets.swapaxes(1, 2), windows.present, self.components).swapaxes(1, 2)
-        return offsets - self.components @ (self.components.T @ offsets)
+            return windows.average(np.square(self._residual.of_columns(offsets)))
+        residual = self._residual.of_columns(offsets)
+        mean: Floats = np.vecdot(residual, residual) / residual.shape[2]
+        return mean
+
+    def _prepare(self) -> None:
+        self._residual = Residual(self.components)
 
 
 def instants_of(windows: Windows, most: int) -> Floats:

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from appliance.detect.evidence.base import EvidenceDetector, Oddity
-from appliance.detect.robust import robust_centre_and_scale
+from appliance.detect.evidence.base import EvidenceDetector
+from appliance.detect.robust import robust_centre_and_scale, squared_excess
 from appliance.detect.windows import Windows
 from appliance.records import Floats
 
@@ -33,22 +33,30 @@ class SpectralResidual(EvidenceDetector):
         self.centre, scale = robust_centre_and_scale(known)
         self.per_spread = 1.0 / scale
 
-    def oddity(self, windows: Windows) -> Oddity:
-        """Log mean squared excess over the channels that are present."""
-        excess = np.maximum((_peaks(windows) - self.centre) * self.per_spread, 0.0)
-        share = np.square(excess) * windows.present_share
-        return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)
+    def energy(self, windows: Windows) -> Floats:
+        """Squared excess."""
+        return squared_excess(_peaks(windows), self.centre, self.per_spread)
 
 
 def _peaks(windows: Windows) -> Floats:
-    """[n, channel] log of the highest saliency."""
-    values = windows.values
-    spectrum = np.fft.rfft(values - windows.mean[:, :, None])
-    amplitude = np.abs(spectrum) + _FLOOR
+    """[n, channel] log of the highest saliency.
+
+    The residual spectrum, phase kept, is the spectrum over its smoothed amplitude: e to the log amplitude cancels.
+    """
+    length = windows.values.shape[2]
+    spectrum = windows.spectrum.copy()
+    spectrum[:, :, 0] -= length * windows.mean
+    amplitude = np.abs(spectrum)
+    amplitude += _FLOOR
     log = np.log(amplitude)
-    padded = np.concatenate([log[:, :, :1], log, log[:, :, -1:]], axis=2)
-    smooth = (padded[:, :, :-2] + padded[:, :, 1:-1] + padded[:, :, 2:]) / _NEIGHBOURHOOD
-    saliency = np.fft.irfft(spectrum / amplitude * np.exp(log - smooth), n=values.shape[2])
-    swing = np.sqrt(np.add.reduce(np.square(amplitude), axis=2)) / values.shape[2]
-    peak: Floats = np.log(np.maximum.reduce(np.abs(saliency), axis=2) * values.shape[2] * swing + _FLOOR)
-    return peak
+    smooth = log.copy()
+    smooth[:, :, 1:] += log[:, :, :-1]
+    smooth[:, :, :-1] += log[:, :, 1:]
+    smooth[:, :, :: log.shape[2] - 1] += log[:, :, :: log.shape[2] - 1]
+    smooth *= -1.0 / _NEIGHBOURHOOD
+    spectrum *= np.exp(smooth, out=smooth)
+    saliency = np.fft.irfft(spectrum, n=length)
+    peak: Floats = np.maximum.reduce(np.abs(saliency, out=saliency), axis=2)
+    peak *= np.sqrt(np.vecdot(amplitude, amplitude))  # the channel's swing
+    peak += _FLOOR
+    return np.log(peak, out=peak)

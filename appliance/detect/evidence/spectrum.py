@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import ClassVar
 
 import numpy as np
 
-from appliance.detect.evidence.base import EvidenceDetector, Oddity
+from appliance.detect.evidence.base import EvidenceDetector
 from appliance.detect.robust import robust_centre_and_scale
 from appliance.detect.windows import Windows
 from appliance.records import Floats
@@ -28,27 +29,32 @@ class Spectrum(EvidenceDetector):
         self.centre, scale = robust_centre_and_scale(known)  # (channel, band)
         self.per_spread = 1.0 / scale
 
-    def oddity(self, windows: Windows) -> Oddity:
-        """Log mean squared distance over the channels that are present."""
-        distance = np.square((_log_energies(windows) - self.centre) * self.per_spread)  # (n, channel, band)
-        share = np.add.reduce(distance, axis=2) * windows.present_share
-        return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)
+    def energy(self, windows: Windows) -> Floats:
+        """Squared distance, over all bands."""
+        distance = _log_energies(windows)
+        distance -= self.centre
+        distance *= self.per_spread
+        energy: Floats = np.vecdot(distance, distance)
+        return energy
 
 
 def _log_energies(windows: Windows) -> Floats:
-    spectrum = np.fft.rfft(windows.values)  # (n, channel, frequency)
-    squares = np.square(spectrum.view(np.float64))  # real and imaginary parts in turn
-    energies: Floats = np.add.reduceat(squares, _band_starts(spectrum.shape[2]), axis=2)
-    energies *= 1.0 / windows.values.shape[2] ** 2
+    """[n, channel, band]."""
+    squares = np.square(windows.spectrum.view(np.float64))  # real and imaginary parts in turn
+    energies: Floats = squares @ _bands(windows.values.shape[2])
     energies += _LOG_FLOOR
     return np.log(energies, out=energies)
 
 
 @lru_cache
-def _band_starts(frequencies: int) -> tuple[int, ...]:
-    """Octaves down from the fastest swing; the lowest takes all that is slower. Frequency 0 is the mean: left out.
+def _bands(cells: int) -> Floats:
+    """Weights [number, band] that turn the squared numbers of a spectrum, two for each frequency, into mean squares.
 
-    In numbers, of which each frequency has two.
+    Octaves down from the fastest swing; the lowest takes all that is slower. Frequency 0 is the mean: left out.
     """
-    starts = {max(1, frequencies >> octave) for octave in range(1, _BANDS)}
-    return tuple(2 * start for start in sorted({min(1, frequencies - 1), *starts}))
+    frequencies = cells // 2 + 1
+    starts = sorted({min(1, frequencies - 1), *(max(1, frequencies >> octave) for octave in range(1, _BANDS))})
+    bands = np.zeros((2 * frequencies, len(starts)))
+    for band, (start, end) in enumerate(pairwise([*starts, frequencies])):
+        bands[2 * start : 2 * end, band] = 1.0 / cells**2
+    return bands

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from appliance.detect.evidence.base import EvidenceDetector, Oddity
+from appliance.detect.evidence.base import EvidenceDetector
 from appliance.detect.windows import Windows
+from appliance.records import Floats
 
 
 class Spread(EvidenceDetector):
@@ -14,9 +15,8 @@ class Spread(EvidenceDetector):
     def fit(self, windows: Windows, seed: int) -> None:
         """Nothing to fit: the features come in their usual spreads."""
 
-    def oddity(self, windows: Windows) -> Oddity:
-        """Log mean squared distance over the channels that are present."""
+    def energy(self, windows: Windows) -> Floats:
+        """Squared distance."""
         channels = windows.values.shape[1]
         squares = np.square(windows.standard[:, channels : 3 * channels])
-        share = (squares[:, :channels] + squares[:, channels:]) * windows.present_share
-        return Oddity(np.log1p(np.add.reduce(share, axis=1)), share)
+        return squares[:, :channels] + squares[:, channels:]

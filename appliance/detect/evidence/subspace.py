@@ -9,6 +9,38 @@ import numpy as np
 from appliance.records import Floats
 
 _RIDGE = 1e-6
+_MOST_DIMENSIONS = 400
+"""The features of 100 channels. Of more, whose covariances would grow with the square and their directions with the
+cube, the directions are found among as many rows as..."""
+_MOST_ROWS = 256
+"""...are many more than directions are ever wanted: time and memory stay proportional to the dimensions."""
+
+
+class Residual:
+    """The part of rows that lies outside a subspace, by one matrix product where that is no more work than two.
+
+    Parameters
+    ----------
+    components
+        [dimension, rank], orthonormal.
+    """
+
+    def __init__(self, components: Floats) -> None:
+        dimension, rank = components.shape
+        self._components = components
+        self._through = np.eye(dimension) - components @ components.T if dimension <= 2 * rank else None
+
+    def of_rows(self, rows: Floats) -> Floats:
+        """Take [..., dimension]."""
+        if self._through is not None:
+            return rows @ self._through
+        return rows - (rows @ self._components) @ self._components.T
+
+    def of_columns(self, columns: Floats) -> Floats:
+        """Take [..., dimension, time]."""
+        if self._through is not None:
+            return self._through @ columns
+        return columns - self._components @ (self._components.T @ columns)
 
 
 class Subspace(NamedTuple):
@@ -23,6 +55,9 @@ class Subspace(NamedTuple):
 def principal_subspace(rows: Floats, explained: float, max_rank: int) -> Subspace:
     """Find the fewest directions that explain a share of the variance.
 
+    Of many dimensions by the method of snapshots (Sirovich 1987): the eigenvectors of the rows' products with each
+    other are those of the covariance, seen from the rows.
+
     Parameters
     ----------
     rows
@@ -32,12 +67,18 @@ def principal_subspace(rows: Floats, explained: float, max_rank: int) -> Subspac
     max_rank
         Never more directions than this, nor than half the dimensions (but at least one), so that a rest remains.
     """
-    variances, directions = np.linalg.eigh(rows.T @ rows / max(len(rows), 1))
+    dual = rows.shape[1] > _MOST_DIMENSIONS
+    if dual:
+        rows = rows[:: -(-len(rows) // _MOST_ROWS)]
+    variances, directions = np.linalg.eigh((rows @ rows.T if dual else rows.T @ rows) / max(len(rows), 1))
     variances, directions = np.maximum(variances[::-1], 0.0), directions[:, ::-1]
     total = float(variances.sum())
     rank = int(np.searchsorted(np.cumsum(variances), explained * total)) + 1 if total > 0 else 1
-    rank = max(1, min(rank, max_rank, rows.shape[1] // 2))
-    return Subspace(np.ascontiguousarray(directions[:, :rank]), variances[:rank] + _RIDGE * (total + _RIDGE))
+    rank = max(1, min(rank, max_rank, rows.shape[1] // 2, len(rows) // 2 if dual else max_rank))
+    directions = directions[:, :rank]
+    if dual:
+        directions = np.linalg.qr(rows.T @ directions).Q
+    return Subspace(np.ascontiguousarray(directions), variances[:rank] + _RIDGE * (total + _RIDGE))
 
 
 def impute(rows: Floats, known: Floats, components: Floats) -> Floats:
