@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.detect.calibrate import Threshold
 from appliance.detect.detector import Detector, DetectorOptions
 from appliance.detect.scales import Past
 from appliance.incidents import AlertRules, IncidentTracker
@@ -92,7 +93,11 @@ class Machine:
         coverage = float(np.mean(~np.isnan(window.values[: len(self._known) or None])))
         self._screened = screened = self._screen(window)
         score = self._score(window, coverage, screened)
+        was_open = self.incidents.is_open
         alert = self.incidents.update(score)
+        if self._detector is not None and score.score is not None and not was_open:
+            opened = alert is not None and alert.opened_at == score.end  # and not again, within its cooldown
+            self._detector.spend(opened, self._windows_per_week, self._budget)
         sensor_alerts = [] if screened is None else self.sensor_incidents.update(score, screened.latest)
         model = None
         if self._detector is None and coverage >= self._min_coverage:
@@ -147,7 +152,7 @@ class Machine:
             assert screened is not None
             values = screened.values
             verdict = self._detector.score(values, self._past)
-            limit = self._detector.threshold(self._windows_per_week, self._budget)
+            limit = self._limit(self._detector)
             value, threshold = verdict.score, limit.score
             alarm, extrapolated = value >= threshold, limit.extrapolated
             evidence = verdict.evidence
@@ -172,6 +177,9 @@ class Machine:
             signals=signals(window),
             sensor_faults={} if screened is None else screened.sensor_faults,
         )
+
+    def _limit(self, detector: Detector) -> Threshold:
+        return detector.threshold(self._windows_per_week, self._budget)
 
     def _settle(self, window: Window, settled: NDArray[np.float32]) -> list[Block]:
         """Collect settled cells; give out a block where they are enough or time or channels jump."""
@@ -253,6 +261,9 @@ class Machine:
             "score": None if last is None else last.score,
             "threshold": None if last is None else last.threshold,
             "extrapolated": None if last is None else last.extrapolated,
+            "needs_hours": None
+            if self._detector is None
+            else round(self._limit(self._detector).needs_windows * hours, 2),
             "blank": None if last is None else last.blank,
             "alert": self.incidents.current.id if self.incidents.is_open and self.incidents.current else None,
         }

@@ -137,3 +137,32 @@ def test_the_past_of_the_slow_scales_keeps_step_with_the_clock_over_a_silence() 
     assert missing == pytest.approx(silent_hops, abs=GRID.length / GRID.hop)
     ends = life.judged[-1].score.start + GRID.hop  # of what has been settled
     assert past.shape[1] / units_a_hop == (ends - life.judged[0].score.start) / GRID.hop
+
+
+def test_an_alert_raises_the_threshold_once_and_normal_operation_lowers_it() -> None:
+    life = Life(warmup_windows=100, false_alarms_per_week=7 * 24.0)
+    life.give_normal(range(1000))
+    before = life.judged[-1].score.threshold
+    for cell in range(1000, 1100):
+        noise = np.random.default_rng(cell).normal(size=2)
+        life.give(cell, a=8 * noise[0], b=8 * noise[1])
+    assert len({judged.alert.id for judged in life.judged if judged.alert is not None}) == 1
+    during = life.judged[-1].score.threshold
+    assert before is not None
+    assert during is not None
+    assert before + 0.2 < during < before + 0.4
+    life.give_normal(range(1100, 1400))
+    after = life.judged[-1].score.threshold
+    assert after is not None
+    assert after < during
+
+
+def test_the_status_says_how_long_the_threshold_stays_extrapolated() -> None:
+    life = Life(warmup_windows=100, false_alarms_per_week=7 * 24 * 2.0)  # one in half an hour: 1800 cells
+    assert life.machine.status(BEGIN)["needs_hours"] is None
+    life.give_normal(range(1000))
+    needs = life.machine.status(BEGIN)["needs_hours"]
+    assert life.machine.status(BEGIN)["extrapolated"]
+    assert 0.1 < needs < 0.4
+    life.give_normal(range(1000, 2600))
+    assert life.machine.status(BEGIN)["needs_hours"] == 0.0

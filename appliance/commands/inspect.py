@@ -44,6 +44,8 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     database = Database(settings.storage.database, read_only=True)
     service = _service(settings)
     found = {"running": service is not None, "service": service, **queries.status(database)}
+    every = queries.machines(database)
+    found["needs_hours"] = {each["machine"]: hours for each in every if (hours := each.get("needs_hours"))}
     if as_json:
         write_json(found)
     else:
@@ -163,6 +165,11 @@ def _show_status(found: dict[str, Any]) -> None:
     messages = found["messages"]
     console.print(f"{messages['journaled']:,} messages, {messages['backlog']:,} of them still waiting to be processed")
     console.print(f"{found['scores']:,} windows, {found['alerts_open']} alerts open, {found['database_mb']} MB on disk")
+    if needs := found["needs_hours"]:
+        console.print(
+            f"{len(needs)} with an extrapolated threshold: {max(needs.values()):.0f} more hours of normal operation "
+            "until it rests on what was seen"
+        )
     for reason, count in found["refused"].items():
         console.print(f"  [yellow]refused[/] {plain(reason)}: {count:,}")
     if service is not None:
@@ -190,8 +197,8 @@ def _notes(machine: dict[str, Any]) -> str:
         notes.append(f"silent: {', '.join(machine['silent_channels'][:3])}")
     if machine["new_channels"]:
         notes.append(f"new: {', '.join(machine['new_channels'][:3])}")
-    if machine["extrapolated"]:
-        notes.append("extrapolated")
+    if hours := machine.get("needs_hours"):
+        notes.append(f"extrapolated for {hours:.0f} h more")
     return "; ".join(notes)
 
 

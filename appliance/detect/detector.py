@@ -28,7 +28,7 @@ from appliance.records import Floats, Verdict
 
 Indices = NDArray[np.intp]
 
-FORMAT = 3
+FORMAT = 4
 """Of the saved state: raised whenever an older state would no longer be understood, or would score differently."""
 _LEAST_WINDOWS = 8 * FOLDS
 _LEAST_COVERAGE = 0.5
@@ -237,6 +237,10 @@ class Detector:
     def threshold(self, windows_per_week: float, false_alarms_per_week: float) -> Threshold:
         """Return the threshold that spends a budget of false alarms."""
         return self._calibrator.threshold(false_alarms_per_week / windows_per_week)
+
+    def spend(self, alerted: bool, windows_per_week: float, false_alarms_per_week: float) -> None:
+        """Hold a judged window outside any incident against the budget: whether it opened an alert."""
+        self._calibrator.spend(alerted, false_alarms_per_week / windows_per_week)
 
     def snapshot(self) -> tuple[State, State]:
         """Return (model, live): what `fit` made, and the small rest that `learn` changes."""

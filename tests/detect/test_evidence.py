@@ -65,8 +65,9 @@ class Impressed(EvidenceDetector):
     def fit(self, windows: Windows, seed: int) -> None:
         self.largest = np.abs(windows.values).max()
 
-    def oddity(self, windows: Windows) -> Oddity:
-        return Oddity(np.maximum(np.abs(windows.values).max(axis=(1, 2)) - self.largest, 0.0), None)
+    def energy(self, windows: Windows) -> Floats:
+        above: Floats = np.maximum(np.abs(windows.values).max(axis=2) - self.largest, 0.0)
+        return above
 
 
 @pytest.mark.parametrize(
