@@ -28,7 +28,7 @@ from appliance.records import Floats, Verdict
 
 Indices = NDArray[np.intp]
 
-FORMAT = 3
+FORMAT = 4
 """Of the saved state: raised whenever an older state would no longer be understood, or would score differently."""
 _LEAST_WINDOWS = 8 * FOLDS
 _LEAST_COVERAGE = 0.5
