@@ -27,9 +27,7 @@ SVG, PNG = ".svg", ".png"
 
 def detect(
     machines: Annotated[str, typer.Option(metavar="N,...", help="Machines of ten channels.")] = "1,10,100,1000",
-    channels: Annotated[
-        str, typer.Option(metavar="N,...", help="Channels of a single machine.")
-    ] = "1,10,100,1000,10000",
+    channels: Annotated[str, typer.Option(metavar="N,...", help="Channels of a single machine.")] = "1,10,100,1000",
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the cost to an .svg or .png, too (extra: evaluate).")
     ] = None,
