@@ -24,6 +24,7 @@ STYLE: dict[str, Any] = {
     "font.size": 9,
     "grid.color": LINE,
     "grid.linewidth": 0.6,
+    "svg.fonttype": "none",
     "svg.hashsalt": "bench detect",
     "xtick.color": SOFT,
     "ytick.color": SOFT,
@@ -40,13 +41,13 @@ def draw_costs(rows: Sequence[dict[str, Any]], file: Path) -> None:
         _draw(
             left,
             {row["channels"]: row["us_per_window"] / 1e3 for row in by_channels},
-            "One machine: CPU for one window",
+            "One machine: CPU for a window",
             "channels",
         )
         _draw(
             right,
             {row["machines"]: row["machines"] * row["us_per_window"] / 1e3 for row in by_machines},
-            "Many machines of 10 channels: CPU for one window of each",
+            "Machines of 10 channels: CPU for a window of each",
             "machines",
         )
         figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
@@ -56,9 +57,7 @@ def _draw(axes: Axes, cost: dict[int, float], title: str, unit: str) -> None:
     """Draw milliseconds by number, and what they would be if twice as many cost exactly twice as much."""
     numbers = np.array(sorted(cost))
     spent = np.array([cost[number] for number in numbers.tolist()])
-    axes.plot(
-        numbers, spent[-1] * numbers / numbers[-1], "--", color=SOFT, linewidth=1.2, label=f"in proportion to {unit}"
-    )
+    axes.plot(numbers, spent[-1] * numbers / numbers[-1], color=LINE, linewidth=8, label=f"in proportion to {unit}")
     axes.plot(numbers, spent, "o-", color=ACCENT, linewidth=1.8, markersize=5, label="measured")
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -67,11 +66,11 @@ def _draw(axes: Axes, cost: dict[int, float], title: str, unit: str) -> None:
             f"{milliseconds:.2g} ms" if milliseconds < 10 else f"{milliseconds:,.0f} ms",
             (number, milliseconds),
             textcoords="offset points",
-            xytext=(0, 8),
-            ha="center",
+            xytext=(-5, 5),
+            ha="right",
             color=ACCENT,
         )
-    axes.margins(x=0.12, y=0.18)
+    axes.margins(x=0.25, y=0.12)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.grid(which="major")

@@ -119,3 +119,11 @@ def test_the_benchmark_of_detection_refuses_what_is_no_number(number: str) -> No
     )
     assert result.returncode == 2
     assert "write 1,10,100" in result.stderr
+
+
+def test_the_benchmark_of_detection_refuses_a_picture_of_another_kind() -> None:
+    result = subprocess.run(
+        appliance("bench", "detect", "--plot", "costs.gif"), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 2
+    assert "neither .svg nor .png" in result.stderr
