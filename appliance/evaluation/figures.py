@@ -139,7 +139,7 @@ def kept_budget(rows: Iterable[Row], budget: Budget) -> str:
     for factor in RATIO_RANGE:
         axes.plot(grid, factor * grid, color=SOFT, linewidth=0.8, linestyle="--")
     axes.scatter(budgeted, counts, s=16, color=ACCENT, alpha=0.7, linewidth=0, clip_on=False, zorder=3)
-    most = 1.1 * max(high.max(), counts.max())
+    most = 1.1 * max(1.0, high.max(), counts.max())
     axes.set_xscale("function", functions=_ROOT)
     axes.set_yscale("function", functions=_ROOT)
     axes.set_xticks(_spaced(grid[-1]))

@@ -105,7 +105,7 @@ def _gains(summary: Summary) -> Iterator[Target]:
             if cell is not None and cell.gain is not None and least is not None:
                 yield _gain(f"k = {k} against own k = 0, {dataset}", cell.gain, least)
     cells = [(dataset, summary.cell(dataset, summary.reference, 1, "common")) for dataset in summary.datasets]
-    worst = _worst((dataset, cell.gain) for dataset, cell in cells if cell is not None)
+    worst = _worst((dataset, cell.gain) for dataset, cell in cells if cell is not None and _has_learned(cell))
     if worst is not None:
         yield _no_loss(f"k = 1 against own k = 0, worst dataset ({worst[0]})", worst[1], 0.0)
 
@@ -122,7 +122,8 @@ def _against_learners(summary: Summary) -> Iterator[Target]:
 
 
 def _harmed(summary: Summary) -> Iterator[Target]:
-    cells = [(cell.harmed, cell.k) for cell in _labelled(summary, summary.reference) if cell.harmed is not None]
+    labelled = [cell for cell in _labelled(summary, summary.reference) if _has_learned(cell)]
+    cells = [(cell.harmed, cell.k) for cell in labelled if cell.harmed is not None]
     if cells:
         harmed, k = max(cells, key=lambda each: each[0].value)
         text = f"Machines harmed, {_where(summary)}, worst k (k = {k}) ≤ {100 * MOST_HARMED:.0f} %"
@@ -155,6 +156,11 @@ def _adaptation(summary: Summary) -> Iterator[Target]:
         slowest, k = max(times, key=lambda each: each[0].value)
         text = f"Adaptation, {_where(summary)}, slowest k (k = {k}) ≤ {ADAPT_MS:.0f} ms"
         yield Target(text, slowest.value, _interval(slowest), slowest.value <= ADAPT_MS, "ms")
+
+
+def _has_learned(cell: Cell) -> bool:
+    """Whether labels made any difference: what takes none harms nobody, and has met no target by that."""
+    return cell.gain is not None and any((cell.gain.value, cell.gain.low, cell.gain.high))
 
 
 def _labelled(summary: Summary, method: str) -> list[Cell]:

@@ -182,3 +182,11 @@ def test_the_command_line_loads_no_plotting_library() -> None:
     script = "import sys, appliance.cli; print({'matplotlib', 'jinja2', 'sklearn', 'rrcf'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "set()\n"
+
+
+def test_a_machine_watched_too_briefly_for_any_alert_is_drawn(tmp_path: Path) -> None:
+    rows = [
+        msgspec.structs.replace(row, false_alerts=0, budget_alerts=0.001, false_alerts_day=0, budget_alerts_day=0.007)
+        for row in fake_rows((0,), ("SKAB",))
+    ]
+    render(tmp_path, rows)

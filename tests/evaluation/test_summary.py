@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from appliance.errors import ResultsError
@@ -141,3 +142,11 @@ def test_the_tables_hold_names_that_look_like_markup() -> None:
     assert summary_table(summary).row_count == 1
     assert targets_table(summary).row_count == 0
     assert summary_table(summarise(fake_rows((0,), ("SKAB", "MSL")))).row_count == 3
+
+
+def test_what_takes_no_labels_meets_no_target_by_that() -> None:
+    rows = fake_rows((0, 1, 5), ("SKAB", "SMD"))
+    same = [msgspec.structs.replace(row, vus_pr=0.5) if row.method == "appliance" else row for row in rows]
+    texts = [target.text for target in targets(summarise(same))]
+    assert not any(text.startswith(("Machines harmed", "k = 1 against own k = 0, worst")) for text in texts)
+    assert any(text.startswith("k = 5 against own k = 0") for text in texts)
