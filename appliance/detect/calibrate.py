@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.detect.pareto import Tail
+from appliance.detect.pareto import Tail, tail_start
 from appliance.detect.state import Fitted, State
 from appliance.records import Floats
 
@@ -45,7 +45,7 @@ class Threshold(NamedTuple):
 
 
 class Calibrator(Fitted):
-    """Block maxima of the warm-up for the score, and of recent windows for the threshold.
+    """Block maxima of the warm-up for the score; recent ones, and the alerts raised, for the threshold.
 
     Consecutive windows overlap and strange ones come in runs, so alarms are counted per block of windows and not per
     window: of each block only the largest level at which it would have raised an alarm is kept (an alarm needs
@@ -53,8 +53,8 @@ class Calibrator(Fitted):
     at that level starts in one of ``block / p`` windows, and the score is -log10 of that rate.
 
     The score of a level never changes, so scores can be compared over the life of the fit. What follows the machine
-    is the threshold. It is the score of the level at which *recent* blocks would spend the budget, if that is above
-    the warm-up's, and a correction by what was really spent.
+    is the threshold. It is the score of the level at which the warm-up's blocks would spend the budget, raised as far
+    as the tail of *recent* blocks begins above theirs, and a correction by what was really spent.
 
     The correction is adaptive conformal inference (Gibbs & Candès 2021, eq. 2) on the scale of the score: every alert
     raises the threshold by `_STEP`, and normal operation lowers it by as much in the time in which the budget allows
@@ -65,17 +65,14 @@ class Calibrator(Fitted):
     """
 
     FITTED: ClassVar[tuple[str, ...]] = ("block", "confirm", "of", "warm_up")
-    LIVE: ClassVar[tuple[str, ...]] = ("maxima", "cut_off", "recent", "filled", "highest", "seen", "correction")
-    _fitted: Tail
-    _latest: Tail
-    _cap: float = math.inf
+    LIVE: ClassVar[tuple[str, ...]] = ("maxima", "recent", "filled", "highest", "seen", "correction")
+    _tail: Tail
+    _rise: float
 
     def __init__(self, strangeness: Floats, block: int, confirm: int, of: int) -> None:
         """Start from the warm-up's held-out strangeness [n], in time order."""
         self.block, self.confirm, self.of = block, confirm, of
         self.maxima: NDArray[np.float32] = np.empty(0, dtype=np.float32)
-        self.cut_off: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
-        """[n] whether a maximum is one of windows that were learned as less strange than they were."""
         self.recent: list[float] = []
         self.filled, self.highest = 0, -math.inf
         self.seen = 0
@@ -91,25 +88,27 @@ class Calibrator(Fitted):
 
     @classmethod
     def restore(cls, fitted: State, live: State) -> Self:
-        """Build the calibrator again; both tails follow from their samples."""
+        """Build the calibrator again; the tail follows from its sample."""
         restored = super().restore(fitted, live)
         restored._prepare()
         return restored
 
     def score(self, strangeness: float) -> tuple[float, bool]:
         """Return the score and whether it is extrapolated."""
-        return self._rate(self._fitted.log_share(strangeness)), strangeness > self._fitted.highest
+        return self._rate(self._tail.log_share(strangeness)), strangeness > self._tail.highest
 
     def threshold(self, alarms_per_window: float) -> Threshold:
         """Return the score at which normal windows raise alarms at the given rate."""
         log_share = math.log(-math.expm1(self.block * math.log1p(-min(alarms_per_window, 0.5))))
-        level = max(self._fitted.level(log_share), self._latest.level(log_share))
+        level = self._tail.level(log_share) + self._rise
         missing = math.ceil(math.exp(-log_share) - 1e-6) - 1 - self.seen
-        return Threshold(self.score(level)[0] + self.correction, max(missing * self.block - self.filled, 0))
+        score = self.score(level)[0]
+        corrected = max(score + self.correction, score / 2)  # a generous budget must not make every window strange
+        return Threshold(corrected, max(missing * self.block - self.filled, 0))
 
     def learn(self, strangeness: float) -> None:
         """Take in one normal window's strangeness."""
-        if self._collect(min(strangeness, self._cap)):
+        if self._collect(min(strangeness, self._cap + self._rise)):
             self._follow()
 
     def spend(self, alerted: bool, alarms_per_window: float) -> None:
@@ -118,13 +117,13 @@ class Calibrator(Fitted):
         self.correction = min(max(moved, -_FARTHEST), _FARTHEST)
 
     def _prepare(self) -> None:
-        """Fit both tails, the recent one at least as wide as the warm-up's."""
-        self._fitted = Tail(self.warm_up, np.zeros(len(self.warm_up), dtype=np.bool_), _SCALE_FLOOR)
+        self._tail = Tail(self.warm_up, _SCALE_FLOOR)
+        self._cap = self._tail.level(math.log(_CAP_SHARE))
         self._follow()
 
     def _follow(self) -> None:
-        self._latest = Tail(self.maxima, self.cut_off, self._fitted.scale)
-        self._cap = self._latest.level(math.log(_CAP_SHARE))
+        """Note how far the tail of recent blocks begins above that of the warm-up's; it never counts as below."""
+        self._rise = max(_begin(self.maxima) - _begin(self.warm_up), 0.0)
 
     def _rate(self, log_share: float) -> float:
         """Share of blocks → score. For rare levels this is -log10(share / block)."""
@@ -147,5 +146,9 @@ class Calibrator(Fitted):
     def _close_block(self) -> None:
         self.seen += 1
         self.maxima = np.append(self.maxima[1 - _BLOCKS :], np.float32(max(self.highest, 0.0)))
-        self.cut_off = np.append(self.cut_off[1 - _BLOCKS :], self.highest >= self._cap)
         self.filled, self.highest = 0, -math.inf
+
+
+def _begin(maxima: NDArray[np.float32]) -> float:
+    start = tail_start(len(maxima))
+    return float(np.partition(maxima, start)[start])

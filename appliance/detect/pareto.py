@@ -27,6 +27,11 @@ _LEAST_LOG = -7.0
 end, and every level needs a finite score."""
 
 
+def tail_start(n: int) -> int:
+    """Return which of ``n`` maxima, counted from the lowest, the tail begins at."""
+    return int(n * (1 - _TAIL_SHARE))
+
+
 class Tail:
     """How rare each level of strangeness is among block maxima.
 
@@ -40,26 +45,15 @@ class Tail:
     which a small sample is shrunk (compare Zhang & Stephens 2009, who average over a posterior for the same reason).
     """
 
-    def __init__(self, maxima: NDArray[np.float32], cut_off: NDArray[np.bool_], least_scale: float) -> None:
-        """Fit the tail.
-
-        Parameters
-        ----------
-        maxima
-            [n] of blocks, n ≥ 1.
-        cut_off
-            [n] whether a block reached at least its maximum, and nobody knows how much more.
-        least_scale
-            Bounds the mean exceedance from below, in strangeness.
-        """
-        order = np.argsort(maxima, kind="stable")
-        ordered = maxima[order].astype(np.float64)
+    def __init__(self, maxima: NDArray[np.float32], least_scale: float) -> None:
+        """Fit the maxima [n], n ≥ 1; ``least_scale`` bounds the mean exceedance from below, in strangeness."""
+        ordered = np.sort(maxima.astype(np.float64))
         n = len(ordered)
-        start, end = int(n * (1 - _TAIL_SHARE)), max(int(n * (1 - _CENSORED_SHARE)), 1)
+        start, end = tail_start(n), max(int(n * (1 - _CENSORED_SHARE)), 1)
         inside = np.log(np.arange(n, 0, -1) / (n + 1))[: start + 1]
         begin = ordered[start]
         exceedances = np.minimum(ordered[start + 1 :], ordered[end - 1]) - begin
-        known = ~cut_off[order][start + 1 :] & (np.arange(start + 1, n) < end)
+        known = np.arange(start + 1, n) < end
         self.scale = max(float(exceedances.sum()) / max(int(known.sum()), 1), least_scale)
         """Mean exceedance inside the sample."""
         beyond = _predictive(exceedances / self.scale, known)

@@ -161,6 +161,15 @@ def test_status_as_json_accounts_for_every_reading(filled: Path) -> None:
     assert readings["received"] == sum(readings[name] for name in ("placed", "late", "duplicate", "quarantined")) > 0
 
 
+def test_status_says_how_long_thresholds_stay_extrapolated(filled: Path) -> None:
+    needs = json.loads(run("status", "-c", filled, "--json").output)["needs_hours"]
+    machines = json.loads(run("machines", "-c", filled, "--json").output)
+    assert needs == {machine["machine"]: machine["needs_hours"] for machine in machines if machine["needs_hours"]}
+    assert needs
+    words = f"{len(needs)} with an extrapolated threshold: {max(needs.values()):.0f} more hours of normal operation"
+    assert words in " ".join(run("status", "-c", filled).output.split())
+
+
 def test_an_empty_database_is_said_in_words(config: Path, tmp_path: Path) -> None:
     Results(Database(tmp_path / "data" / "appliance.db")).commit(Outcome(), 0)
     assert "No machine has sent anything yet." in run("machines", "-c", config).output

@@ -139,7 +139,7 @@ def test_what_is_missing_until_the_budget_was_seen_shrinks_by_every_window() -> 
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 def test_a_tail_is_finite_and_falls_whatever_the_sample(n: int, spread: float) -> None:
     sample = (0.5 + spread * np.random.default_rng(n).gamma(3.0, 0.1, n)).astype(np.float32)
-    tail = Tail(sample, np.zeros(n, dtype=np.bool_), 1e-3)
+    tail = Tail(sample, 1e-3)
     levels = [tail.level(log_share) for log_share in np.linspace(0.0, -30.0, 301).tolist()]
     assert np.isfinite(levels).all()
     assert all(low <= high for low, high in pairwise(levels))
@@ -151,20 +151,8 @@ def test_a_tail_is_finite_and_falls_whatever_the_sample(n: int, spread: float) -
 def test_a_short_sample_promises_less_than_a_long_one() -> None:
     """The predictive distribution: what is not known of the tail counts as more of it."""
     quantiles = -0.1 * np.log1p(-np.arange(1, 501) / 501)
-    short, long = (Tail(sample.astype(np.float32), np.zeros(len(sample), dtype=np.bool_), 1e-3)
-                   for sample in (quantiles[12::25], quantiles))  # fmt: skip
+    short, long = (Tail(sample.astype(np.float32), 1e-3) for sample in (quantiles[12::25], quantiles))
     assert short.level(np.log(1e-3)) > long.level(np.log(1e-3)) + 0.05
-
-
-def test_maxima_that_were_cut_off_do_not_make_the_tail_end_there() -> None:
-    sample = np.random.default_rng(1).gamma(3.0, 0.1, 400).astype(np.float32)
-    at = np.float32(np.quantile(sample, 0.85))
-    whole = Tail(sample, np.zeros(400, dtype=np.bool_), 1e-3)
-    cut = Tail(np.minimum(sample, at), sample >= at, 1e-3)
-    unaware = Tail(np.minimum(sample, at), np.zeros(400, dtype=np.bool_), 1e-3)
-    rare = np.log(1 / 400)
-    assert cut.level(rare) == pytest.approx(whole.level(rare), rel=0.1)
-    assert unaware.level(rare) < 0.85 * whole.level(rare)
 
 
 def test_a_higher_strangeness_never_scores_lower() -> None:
