@@ -23,6 +23,7 @@ from appliance.commands.common import (
     write_json,
 )
 from appliance.config import Settings, load
+from appliance.explain import REFIT_IN_WORDS
 from appliance.store import queries
 from appliance.store.database import Database
 
@@ -163,6 +164,9 @@ def _show_status(found: dict[str, Any]) -> None:
     messages = found["messages"]
     console.print(f"{messages['journaled']:,} messages, {messages['backlog']:,} of them still waiting to be processed")
     console.print(f"{found['scores']:,} windows, {found['alerts_open']} alerts open, {found['database_mb']} MB on disk")
+    if refit := found["last_refit"]:
+        why = REFIT_IN_WORDS[refit["refit_reason"]]
+        console.print(f"last refit: {plain(refit['machine'])} at {clock(refit['refitted_at'])}, {why}")
     for reason, count in found["refused"].items():
         console.print(f"  [yellow]refused[/] {plain(reason)}: {count:,}")
     if service is not None:

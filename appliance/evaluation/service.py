@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from appliance.detect.detector import DetectorOptions
 from appliance.detect.scales import LONGEST
-from appliance.evaluation.defaults import ALERT_RULES, GRID, MIN_COVERAGE
+from appliance.evaluation.defaults import ALERT_RULES, GRID, MIN_COVERAGE, REFIT_RULES
 from appliance.evaluation.methods import Unsuited
 from appliance.evaluation.metrics import AlertHops
 from appliance.evaluation.trials import Trial
@@ -93,12 +93,13 @@ def operate(trial: Trial, false_alarms_per_week: float) -> Run:
         alerts=ALERT_RULES,
         detector=DetectorOptions(confirm=ALERT_RULES.open_windows, of=ALERT_RULES.of_windows),
         seed=zlib.crc32(trial.machine.encode()),
+        refits=REFIT_RULES,
     )
     watch = _Watch(trial, cells)
     blocks: list[Block] = []
 
-    def history(_: str) -> list[Block]:
-        return blocks
+    def history(_: str, start: float, end: float) -> list[Block]:
+        return [block for block in blocks if start <= block.start < end]
 
     fit_cpu_secs, windows, watching_since = 0.0, 0, time.process_time()
     for sample in _samples(trial, cells):
@@ -108,7 +109,7 @@ def operate(trial: Trial, false_alarms_per_week: float) -> Run:
             blocks.extend(judged.blocks)
             windows += 1
             watch.note(judged.score, judged.alert)
-            if judged.model is not None:
+            if judged.model is not None and judged.model.version == 1:
                 watching_since = time.process_time()
                 fit_cpu_secs, windows = watching_since - before, 0
     if np.isnan(watch.scores).all():
