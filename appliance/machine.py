@@ -111,7 +111,7 @@ class Machine:
         if self._detector is not None:
             if reason is not None:
                 model = self._fit(history, blocks)
-                self._refits.refitted(window.end, reason)
+                self._refits.refitted(window.end, None if model is None else reason)
         elif coverage >= self._min_coverage:
             self._warm += 1
             if self._warm >= self._warmup_windows:
@@ -213,16 +213,17 @@ class Machine:
         return block
 
     def _fit(self, history: History, fresh: Sequence[Block]) -> Model | None:
-        """Fit the detector; None, and nothing changed, where channels came so late that too few windows are filled."""
+        """Fit the detector; None, and nothing changed, where too little is known: late channels, lost history."""
         channels = self.grid.channels
-        series = self._series(history, fresh)
-        filled = fill_gaps(series.T, self._spec.fill, self._spec.hold_cells).T
         try:
+            series = self._series(history, fresh)
+            filled = fill_gaps(series.T, self._spec.fill, self._spec.hold_cells).T
             detector = Detector.fit(
                 filled, length=self._spec.length, hop=self._spec.hop, seed=self._seed, options=self._options
             )
         except ValueError:
-            self._warm = 0
+            if self._detector is None:
+                self._warm = 0
             return None
         self._detector = detector
         self._screening = Screening.fit(channels, series, filled, grid=self._spec, state=self._state)
@@ -240,7 +241,9 @@ class Machine:
         channels = len(self.grid.channels)
         pieces: list[NDArray[np.float32]] = []
         joined = None
-        for first, end in self._learned_from(unsaved[-1].start):
+        stretches = self._learned_from(unsaved[-1].start)
+        found = 0.0
+        for first, end in stretches:
             # Not from before the beginning of this grid; and up to now: a replay finds the future stored already.
             begin = max(self._began, first - (BLOCK_CELLS + self._spec.hop) * period)
             stored = {block.start: block for block in [*history(self.name, begin, end), *unsaved]}
@@ -256,6 +259,9 @@ class Machine:
                 padded[: len(cells)] = cells
                 pieces.append(padded)
                 joined = at + cells.shape[1] * period
+                found += cells.shape[1] * period
+        if self._detector is not None and 2 * found < sum(end - first for first, end in stretches):
+            raise ValueError("more than half of what was to be learned again is no longer in the history")
         return np.hstack(pieces).astype(np.float64)
 
     def _learned_from(self, now: float) -> list[tuple[float, float]]:

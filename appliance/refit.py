@@ -95,10 +95,11 @@ class Refits:
         self._routine.begin(at)
         self._plan(at)
 
-    def refitted(self, at: float, reason: RefitReason) -> None:
-        """Note a refit."""
-        self.refitted_at, self.reason = at, reason
-        self._alerted = False
+    def refitted(self, at: float, reason: RefitReason | None) -> None:
+        """Note a refit and why it was; None: it could not be done, and the next one is due in its time."""
+        if reason is not None:
+            self.refitted_at, self.reason = at, reason
+            self._alerted = False
         self._plan(at)
 
     def _plan(self, at: float) -> None:

@@ -219,6 +219,21 @@ def test_a_machine_is_fitted_again_every_so_often_at_a_time_of_its_own() -> None
     assert abs(refits["m"][-1] - refits["n"][-1]) > 0.1
 
 
+def test_where_the_history_is_lost_what_was_learned_stays() -> None:
+    series = steady(16, 300.0)[:, : round(11 * DAY / 300.0)]
+    life = Life(period_secs=300.0, warmup_hours=96.0, every_days=3.0)
+    kept = round(8 * DAY / 300.0)
+    life.give(series, range(kept))
+    assert life.refits() == []
+    life.blocks.clear()
+    life.give(series, range(kept, series.shape[1]))
+    assert life.refits() == []
+    assert life.machine.status(BEGIN)["refitted_at"] is None
+    assert life.machine.status(BEGIN)["learned_hours"] == 96.0
+    assert life.judged[-1].score.model == 1
+    assert life.judged[-1].score.score is not None
+
+
 def test_without_a_schedule_nothing_is_fitted_again() -> None:
     series = duty(4, daily(4))
     life = Life(period_secs=REGIME, warmup_hours=WARMUP_HOURS, every_days=0.0)

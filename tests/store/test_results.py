@@ -93,6 +93,8 @@ def test_states_models_and_history_come_back(database: Database) -> None:
     first, second = results.history("m", 0.0, math.inf)
     assert (first.start, second.start, first.channels) == (NOW, NOW + 2, ("a", "b"))
     np.testing.assert_array_equal(first.values, block.values)
+    assert [block.start for block in results.history("m", NOW, NOW + 2)] == [NOW]
+    assert [block.start for block in results.history("m", NOW + 1, math.inf)] == [NOW + 2]
     assert results.history("other", 0.0, math.inf) == []
 
 
