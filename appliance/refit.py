@@ -37,7 +37,7 @@ _MOST_CELLS = 12_000_000
 class RefitRules:
     """When a machine is fitted again."""
 
-    every_secs: float = 7 * DAY_SECS
+    every_secs: float = 30 * DAY_SECS
     """From one refit to the next; 0: never, not for any other reason either."""
 
 
