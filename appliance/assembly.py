@@ -17,6 +17,7 @@ from appliance.machine import History
 from appliance.notify import Publish, build_notifier
 from appliance.pipeline import Pipeline, Rules, Source
 from appliance.records import Alert, Score
+from appliance.refit import RefitRules
 from appliance.screening import StateSource
 from appliance.store.influx import InfluxOptions, InfluxSink, alert_lines, score_lines, vitals_lines
 from appliance.store.logs import Logs, Vitals
@@ -94,6 +95,7 @@ def rules(settings: Settings) -> Rules:
             cooldown_secs=alerts.cooldown_secs,
             close_stopped_secs=alerts.close_stopped_secs,
         ),
+        refits=RefitRules(detection.refit_secs),
         false_alarms_per_week=detection.false_alarms_per_week,
         min_coverage=detection.min_coverage,
         future_secs=detection.future_secs,

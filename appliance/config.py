@@ -159,9 +159,15 @@ class DetectionSettings(Section):
     """``[detection]``."""
 
     false_alarms_per_week: float = Field(default=1.0, gt=0, le=1000, description="Per machine: sets the threshold.")
+    refit_days: float = Field(default=30.0, ge=0, le=365, description="0: never.")
     min_coverage: float = Field(default=0.5, gt=0, le=1)
     future_secs: float = Field(default=300.0, ge=0)
     max_machines: int = Field(default=1000, ge=1, le=100_000)
+
+    @property
+    def refit_secs(self) -> float:
+        """Seconds from one refit to the next, 0 for none."""
+        return self.refit_days * 86_400
 
 
 class AlertSettings(Section):

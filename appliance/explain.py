@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from appliance.records import Score, SensorFault, Signal
+from appliance.records import RefitReason, Score, SensorFault, Signal
 
 Usual = Mapping[str, tuple[float, float]]
 """Channel → the range its readings usually have."""
@@ -47,6 +47,13 @@ SENSOR_FAULT_IN_WORDS: Mapping[SensorFault, str] = {
     "out_of_range": "reads {now}, which the machine cannot reach",
     "noise": "is noisy while the others are calm",
     "unit_change": "reads {now} since a jump, as if in another unit",
+}
+
+REFIT_IN_WORDS: Mapping[RefitReason, str] = {
+    "schedule": "as scheduled",
+    "drift": "because its normal has changed",
+    "routine": "because it does the same every day",
+    "lost": "because its model could not be used",
 }
 
 

@@ -15,12 +15,16 @@ from appliance.detect.detector import Detector, DetectorOptions
 from appliance.detect.scales import Past
 from appliance.incidents import AlertRules, IncidentTracker
 from appliance.records import Alert, Blank, Block, Floats, Model, Score, Signal, Window
+from appliance.refit import RefitRules, Refits
 from appliance.screening import Screened, Screening, StateSource
 from appliance.sensor_incidents import SensorIncidents
 from appliance.windows import OUTAGE, Closed, Grid, GridSpec, fill_gaps
 
 BLOCK_CELLS = 256
 """Cells per stored block of history: large enough to compress, small enough to ride in a checkpoint until then."""
+_APART = 2
+"""Missing windows between stretches that did not follow each other: a tenth of the slowest scale is more than any scale
+looks over."""
 WEEK_SECS = 7 * 24 * 3600.0
 GONE = {"offline", OUTAGE}
 """Why a window is incomplete that says nothing of its machine."""
@@ -37,8 +41,8 @@ class Judged(NamedTuple):
     model: Model | None
 
 
-History = Callable[[str], list[Block]]
-"""A machine's stored blocks, oldest first."""
+History = Callable[[str, float, float], list[Block]]
+"""A machine's stored blocks that begin in [start, end), Unix seconds, oldest first."""
 
 
 class Machine:
@@ -57,6 +61,7 @@ class Machine:
         detector: DetectorOptions,
         seed: int,
         state: StateSource | None = None,
+        refits: RefitRules | None = None,
     ) -> None:
         self.name = name
         self.source = source
@@ -71,6 +76,7 @@ class Machine:
         self._options = detector
         self._seed = seed
         self._state = state or StateSource()
+        self._refits = Refits(refits or RefitRules(), grid=grid, warmup_windows=warmup_windows, seed=seed)
         self._screening: Screening | None = None
         self._detector: Detector | None = None
         self._known: tuple[str, ...] = ()  # the detector's channels: the first of the grid's
@@ -99,10 +105,25 @@ class Machine:
             opened = alert is not None and alert.opened_at == score.end  # and not again, within its cooldown
             self._detector.spend(opened, self._windows_per_week, self._budget)
         sensor_alerts = [] if screened is None else self.sensor_incidents.update(score, screened.latest)
+        reason = self._refits.take(
+            score,
+            alert,
+            suspected=self.incidents.is_open,
+            sound=window.incomplete is None and not (screened and screened.spoilt),
+            running=screened is None or screened.operating == "running",
+        )
         model = None
-        if self._detector is None and coverage >= self._min_coverage:
+        if self._detector is not None:
+            if reason is not None:
+                model = self._fit(history, blocks)
+                self._refits.refitted(window.end, None if model is None else reason)
+        elif coverage >= self._min_coverage:
             self._warm += 1
             if self._warm >= self._warmup_windows:
+                if self._version:
+                    self._refits.refitted(window.end, "lost")
+                else:
+                    self._refits.first_fitted(window.end)
                 model = self._fit(history, blocks)
         self._remember(closed.settled, score, screened)
         self._last = score
@@ -157,7 +178,7 @@ class Machine:
             alarm, extrapolated = value >= threshold, limit.extrapolated
             evidence = verdict.evidence
             contributions = dict(zip(self._known, verdict.contributions.tolist(), strict=True))
-            if not alarm and not self.incidents.is_open and window.incomplete is None:
+            if not alarm and not self.incidents.is_open and window.incomplete is None and self._refits.calm:
                 self._detector.learn(values, verdict)
         return Score(
             machine=self.name,
@@ -202,38 +223,63 @@ class Machine:
         return block
 
     def _fit(self, history: History, fresh: Sequence[Block]) -> Model | None:
-        """Fit the detector; None where channels came so late that too few windows are filled: it goes on learning."""
-        assert self._began is not None
-        now = self._pending[-1].start if self._pending else fresh[-1].start
-        # From the beginning of this grid, and up to now: a replay after a crash finds the future stored already.
-        stored = {block.start: block for block in history(self.name) if self._began <= block.start <= now}
-        stored.update((block.start, block) for block in (*fresh, *self._pending))
+        """Fit the detector; None, and nothing changed, where too little is known: late channels, lost history."""
         channels = self.grid.channels
-        pieces: list[NDArray[np.float32]] = []
-        end = None
-        for start in sorted(stored):
-            block = stored[start]
-            if end is not None and start - end > self._spec.period_secs / 2:  # keep windows from spanning the gap
-                pieces.append(np.full((len(channels), self._spec.length), np.nan, dtype=np.float32))
-            padded = np.full((len(channels), block.values.shape[1]), np.nan, dtype=np.float32)
-            padded[: len(block.values)] = block.values
-            pieces.append(padded)
-            end = start + block.values.shape[1] * self._spec.period_secs
-        series = np.hstack(pieces).astype(np.float64)
-        filled = fill_gaps(series.T, self._spec.fill, self._spec.hold_cells).T
         try:
-            self._detector = Detector.fit(
+            series = self._series(history, fresh)
+            filled = fill_gaps(series.T, self._spec.fill, self._spec.hold_cells).T
+            detector = Detector.fit(
                 filled, length=self._spec.length, hop=self._spec.hop, seed=self._seed, options=self._options
             )
         except ValueError:
-            self._warm = 0
+            if self._detector is None:
+                self._warm = 0
             return None
+        self._detector = detector
         self._screening = Screening.fit(channels, series, filled, grid=self._spec, state=self._state)
         usual = usual_range(series)
         self._take_up(channels, usual)
         self._version += 1
         state = {"channels": list(channels), "usual": usual, "detector": self._detector.snapshot()[0]}
         return Model(self._version, state | {"screening": self._screening.snapshot()[0]})
+
+    def _series(self, history: History, fresh: Sequence[Block]) -> Floats:
+        """[channel, time] of what is learned from; no slow scale reaches from one stretch to the next."""
+        assert self._began is not None
+        period, length = self._spec.period_secs, self._spec.length
+        unsaved = [*fresh, *self._pending]
+        channels = len(self.grid.channels)
+        pieces: list[NDArray[np.float32]] = []
+        joined = None
+        stretches = self._learned_from(unsaved[-1].start)
+        found = 0.0
+        for first, end in stretches:
+            # Not from before the beginning of this grid; and up to now: a replay finds the future stored already.
+            begin = max(self._began, first - (BLOCK_CELLS + self._spec.hop) * period)
+            stored = {block.start: block for block in [*history(self.name, begin, end), *unsaved]}
+            for start in sorted(stored):
+                skipped, wanted = (max(0, round((time - start) / period)) for time in (first, end))
+                cells = stored[start].values[:, skipped:wanted]
+                if not cells.shape[1]:
+                    continue
+                at = start + skipped * period
+                if joined is not None and at - joined > period / 2:
+                    pieces.append(np.full((channels, _APART * length), np.nan, dtype=np.float32))
+                padded = np.full((channels, cells.shape[1]), np.nan, dtype=np.float32)
+                padded[: len(cells)] = cells
+                pieces.append(padded)
+                joined = at + cells.shape[1] * period
+                found += cells.shape[1] * period
+        if self._detector is not None and 2 * found < sum(end - first for first, end in stretches):
+            raise ValueError("more than half of what was to be learned again is no longer in the history")
+        return np.hstack(pieces).astype(np.float64)
+
+    def _learned_from(self, now: float) -> list[tuple[float, float]]:
+        """Return the stretches of time [start, end) to learn from: the warm-up, later what the reservoir holds."""
+        assert self._began is not None
+        hop_secs = self._spec.hop * self._spec.period_secs
+        spans = self._refits.spans(len(self.grid.channels)) if self._version else []
+        return [(span.first * hop_secs, span.end * hop_secs) for span in spans] or [(self._began, now + hop_secs)]
 
     def _take_up(self, channels: Sequence[str], usual: Floats) -> None:
         self._known = tuple(channels)
@@ -251,6 +297,8 @@ class Machine:
             "received_at": at,
             "newest": self.grid.newest_time,
             "trust": "learning" if self._detector is None else "prior",
+            "refitted_at": self._refits.refitted_at,
+            "refit_reason": self._refits.reason,
             "learned_hours": round(min(self._warm, self._warmup_windows) * hours, 2),
             "warmup_hours": round(self._warmup_windows * hours, 2),
             "channels": list(self.grid.channels),
@@ -279,6 +327,7 @@ class Machine:
             "warm": self._warm,
             "began": self._began,
             "version": self._version,
+            "refits": self._refits.snapshot(),
             "past": self._past.snapshot(),
             "next_start": self._next_start,
             "pending": [[block.start, list(block.channels), block.values] for block in self._pending],
@@ -308,6 +357,8 @@ class Machine:
         if isinstance(state.get("past"), dict):  # an older version kept less
             self._past.restore(state["past"])
         self._next_start = state.get("next_start")
+        if "refits" in state:
+            self._refits.restore(state["refits"])
         self._pending = [Block(self.name, start, tuple(names), values) for start, names, values in state["pending"]]
         return True
 

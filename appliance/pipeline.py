@@ -24,6 +24,7 @@ from appliance.ingest.codecs import Codec
 from appliance.ingest.topics import Route, Router
 from appliance.machine import History, Machine
 from appliance.records import Block, Decoded, Message, Model, Outcome, Quarantined, Sample
+from appliance.refit import RefitRules
 from appliance.screening import StateSource
 from appliance.windows import GridSpec
 
@@ -45,6 +46,7 @@ class Rules:
 
     detector: DetectorOptions = field(default_factory=DetectorOptions)
     alerts: AlertRules = field(default_factory=AlertRules)
+    refits: RefitRules = field(default_factory=RefitRules)
     false_alarms_per_week: float = 1.0
     min_coverage: float = 0.5
     """A window with a smaller share of filled cells has no score: "no data"."""
@@ -135,8 +137,9 @@ class Pipeline:
             detail = f"{name} already has {source.grid.max_channels} channels; raise max_channels or name fewer"
             self._quarantine(message, "too_many_channels", detail, placement.refused, name, outcome)
 
-        def history(name: str) -> list[Block]:
-            return [*self._history(name), *(block for block in outcome.blocks if block.machine == name)]
+        def history(name: str, start: float, end: float) -> list[Block]:
+            waiting = (block for block in outcome.blocks if block.machine == name and start <= block.start < end)
+            return [*self._history(name, start, end), *waiting]
 
         for closed in placement.closed:
             verdict = machine.take(closed, history)
@@ -164,6 +167,7 @@ class Pipeline:
             detector=self._rules.detector,
             seed=zlib.crc32(name.encode()),
             state=source.state,
+            refits=self._rules.refits,
         )
         return self.machines[name]
 

@@ -206,6 +206,10 @@ class Block(NamedTuple):
     """[channel, time] in the machine's own units, NaN where nothing came."""
 
 
+RefitReason = Literal["schedule", "drift", "routine", "lost"]
+"""Why a machine was fitted again: its time had come; its normal changed; a routine showed; its model was unusable."""
+
+
 class Model(NamedTuple):
     """A fitted detector as it is stored: the part that only changes when it is fitted anew."""
 

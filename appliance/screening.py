@@ -35,6 +35,8 @@ class Screened(NamedTuple):
     latest: dict[str, float]
     """Channel → its newest reading, NaN where there never was one."""
     operating: Operating
+    spoilt: bool
+    """Whether there are readings of a sensor that is or just was at fault."""
     familiar: bool
     """Whether the machine's stops and starts were learned with its other states."""
 
@@ -73,6 +75,7 @@ class Screening:
             sensor_faults={self.channels[channel]: fault for channel, fault in faults.items()},
             latest=dict(zip(self.channels, self._sensors.latest.tolist(), strict=True)),
             operating=operating,
+            spoilt=bool(masked.any() and np.isfinite(received[masked]).any()),
             familiar=self._operation.taught,
         )
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from appliance.errors import DiskFull
+from appliance.explain import REFIT_IN_WORDS
 from appliance.pipeline import Pipeline
 from appliance.records import Command, Outcome
 from appliance.store.database import CHECKPOINT, WORKER
@@ -134,6 +135,10 @@ class Worker:
                 self.beat = time.monotonic()
                 if self._stopping.wait(PAUSE_WHEN_FULL_SECS):
                     return  # the journal still has it all
+        for name, model in self._outcome.models.items():
+            reason = self._outcome.statuses[name]["refit_reason"]
+            why = "after its warm-up" if reason is None else REFIT_IN_WORDS[reason]
+            log.info("%s: learned %s, model %d", name, why, model.version)
         self._send(self._outcome.commands)
         self.stored = self.position
         self._outcome = Outcome()

@@ -62,8 +62,8 @@ class Plant:
         self.blocks: dict[str, dict[float, Block]] = {}
         self.pipeline = Pipeline(sources or (source(),), rules or Rules(), self.history)
 
-    def history(self, machine: str) -> list[Block]:
-        return [block for _, block in sorted(self.blocks.get(machine, {}).items())]
+    def history(self, machine: str, start: float, end: float) -> list[Block]:
+        return [block for at, block in sorted(self.blocks.get(machine, {}).items()) if start <= at < end]
 
     def send(self, messages: Iterable[Message]) -> Outcome:
         """Take messages as one batch and keep the history that comes of them."""

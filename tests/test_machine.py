@@ -26,9 +26,12 @@ class Life:
         self.blocks: list[Block] = []
         self.judged: list[Judged] = []
 
+    def history(self, _: str, start: float, end: float) -> list[Block]:
+        return [block for block in self.blocks if start <= block.start < end]
+
     def give(self, cell: int, **values: float) -> None:
         for closed in self.machine.grid.place(Sample("m", BEGIN + cell, values)).closed:
-            judged = self.machine.take(closed, lambda _: self.blocks)
+            judged = self.machine.take(closed, self.history)
             self.blocks += judged.blocks
             self.judged.append(judged)
 
@@ -104,7 +107,7 @@ def test_a_block_ends_where_time_jumps(period: float) -> None:
     life = Life(grid=replace(GRID, period_secs=period, hold_secs=0.0))
     for cell in [*range(40), *range(62, 120)]:
         for closed in life.machine.grid.place(Sample("m", BEGIN + cell * period, {"a": float(cell)})).closed:
-            life.blocks += life.machine.take(closed, lambda _: life.blocks).blocks
+            life.blocks += life.machine.take(closed, life.history).blocks
     (block,) = life.blocks
     assert block.values.shape[1] == 40
     np.testing.assert_array_equal(block.values[0], np.arange(40, dtype=np.float32))

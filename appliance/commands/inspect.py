@@ -23,6 +23,7 @@ from appliance.commands.common import (
     write_json,
 )
 from appliance.config import Settings, load
+from appliance.explain import REFIT_IN_WORDS
 from appliance.store import queries
 from appliance.store.database import Database
 
@@ -170,6 +171,9 @@ def _show_status(found: dict[str, Any]) -> None:
             f"{len(needs)} with an extrapolated threshold: {max(needs.values()):.0f} more hours of normal operation "
             "until it rests on what was seen"
         )
+    if refit := found["last_refit"]:
+        why = REFIT_IN_WORDS[refit["refit_reason"]]
+        console.print(f"last refit: {plain(refit['machine'])} at {clock(refit['refitted_at'])}, {why}")
     for reason, count in found["refused"].items():
         console.print(f"  [yellow]refused[/] {plain(reason)}: {count:,}")
     if service is not None:

@@ -42,11 +42,21 @@ def status(database: Database) -> dict[str, Any]:
             if name.startswith("quarantined_")
         },
         "sources": {name: counts[name] for name in ("offline", "sequence_gap") if name in counts},
+        "last_refit": _last_refit(database),
         "scores": database.rows("SELECT count(*) FROM scores")[0][0],
         "alerts_open": database.rows("SELECT count(*) FROM alerts WHERE state != 'closed'")[0][0],
         "dead_letters": database.rows("SELECT count(*) FROM dead_letters")[0][0],
         "database_mb": round(database.size_bytes() / 2**20, 2),
     }
+
+
+def _last_refit(database: Database) -> dict[str, Any] | None:
+    states = [packing.unpack(body) for (body,) in database.rows("SELECT body FROM machines ORDER BY machine")]
+    refitted = [state for state in states if state.get("refitted_at") is not None]
+    if not refitted:
+        return None
+    latest = max(refitted, key=lambda state: state["refitted_at"])
+    return {key: latest[key] for key in ("machine", "refitted_at", "refit_reason")}
 
 
 def machines(database: Database) -> list[dict[str, Any]]:

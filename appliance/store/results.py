@@ -140,9 +140,12 @@ class Results:
             ],
         )
 
-    def history(self, machine: str) -> list[Block]:
-        """Read a machine's stored blocks, oldest first."""
-        rows = self._database.rows("SELECT start, body FROM samples WHERE machine = ? ORDER BY start", (machine,))
+    def history(self, machine: str, start: float, end: float) -> list[Block]:
+        """Read a machine's stored blocks that begin in [start, end), Unix seconds, oldest first."""
+        rows = self._database.rows(
+            "SELECT start, body FROM samples WHERE machine = ? AND start >= ? AND start < ? ORDER BY start",
+            (machine, start, end),
+        )
         states = [(start, self._expanded(body, f"history of {machine} at {start:.0f}")) for start, body in rows]
         return [Block(machine, start, tuple(state["channels"]), state["values"]) for start, state in states if state]
 

@@ -154,6 +154,19 @@ def test_status_tells_running_from_stopped(filled: Path) -> None:
     assert "running, not listening: the broker refuses us" in deaf.output
 
 
+def test_status_tells_the_last_refit_and_why(filled: Path) -> None:
+    assert "refit" not in run("status", "--config", filled).output
+    statuses = {}
+    for name, reason, hour in (("press", "drift", 3), ("fan", "routine", 5), ("pump", "schedule", 4)):
+        refitted = {"refitted_at": BEGIN + 3600 * hour, "refit_reason": reason}
+        statuses[name] = {"machine": name, "received_at": BEGIN} | refitted
+    Results(Database(filled.parent / "data" / "appliance.db")).commit(Outcome(statuses=statuses), 2)
+    assert "last refit: fan at " in shown(run("status", "--config", filled))
+    assert "because it does the same every day" in " ".join(shown(run("status", "--config", filled)).split())
+    found = json.loads(run("status", "--config", filled, "--json").output)["last_refit"]
+    assert found == {"machine": "fan", "refitted_at": BEGIN + 5 * 3600, "refit_reason": "routine"}
+
+
 def test_status_as_json_accounts_for_every_reading(filled: Path) -> None:
     found = json.loads(run("status", "-c", filled, "--json").output)
     readings = found["readings"]

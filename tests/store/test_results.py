@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,10 +90,12 @@ def test_states_models_and_history_come_back(database: Database) -> None:
     assert states == {"machine/m": {"n": 1}}
     assert (models["m"].version, models["m"].state["w"].tolist()) == (4, [0.0, 1.0, 2.0])
     assert (results.position(WORKER), results.position(CHECKPOINT)) == (6, 5)
-    first, second = results.history("m")
+    first, second = results.history("m", 0.0, math.inf)
     assert (first.start, second.start, first.channels) == (NOW, NOW + 2, ("a", "b"))
     np.testing.assert_array_equal(first.values, block.values)
-    assert results.history("other") == []
+    assert [block.start for block in results.history("m", NOW, NOW + 2)] == [NOW]
+    assert [block.start for block in results.history("m", NOW + 1, math.inf)] == [NOW + 2]
+    assert results.history("other", 0.0, math.inf) == []
 
 
 def test_counters_add_up_and_status_accounts_for_all(database: Database) -> None:
@@ -138,14 +141,14 @@ def test_retention_by_age_keeps_what_is_undelivered_or_needed_again(database: Da
     Retention(database, LIMITS).enforce(("influxdb/scores",), now=NOW + 100 * DAY_SECS)
     assert [position for position, _ in Logs(database).scores(0, 99)] == [5, 6, 7, 8, 9, 10]
     assert [entry.position for entry in Journal(database).read(0, rows=99)] == [5, 6, 7, 8, 9, 10]
-    assert len(results.history("m")) == 2  # a day back from the machine's own newest
+    assert len(results.history("m", 0.0, math.inf)) == 2  # a day back from the machine's own newest
 
 
 def test_retention_deletes_nothing_that_is_young(database: Database) -> None:
     results = filled(database)
     limits = replace(LIMITS, journal_secs=30 * DAY_SECS, samples_secs=30 * DAY_SECS, scores_secs=30 * DAY_SECS)
     Retention(database, limits).enforce((), now=NOW + 10 * DAY_SECS)
-    assert len(Logs(database).scores(0, 99)) == len(results.history("m")) == 10
+    assert len(Logs(database).scores(0, 99)) == len(results.history("m", 0.0, math.inf)) == 10
     assert len(Journal(database).read(0, rows=99)) == 10
 
 
@@ -160,5 +163,5 @@ def test_under_pressure_the_oldest_delivered_rows_go_before_their_time(database:
         retention.enforce(("influxdb/scores",), now=NOW)
     assert [position for position, _ in Logs(database).scores(0, 99)] == list(range(2, 11))
     assert [entry.position for entry in Journal(database).read(0, rows=99)] == [5, 6, 7, 8, 9, 10]
-    assert 0 < len(results.history("m")) < 10
+    assert 0 < len(results.history("m", 0.0, math.inf)) < 10
     assert not Retention(database, replace(limits, max_bytes=2**40)).must_hold()
