@@ -25,7 +25,7 @@ from appliance.evaluation.defaults import ALERT_RULES, GRID, MIN_COVERAGE
 from appliance.evaluation.methods import Unsuited, timed
 from appliance.evaluation.metrics import AlertHops
 from appliance.evaluation.trials import Trial
-from appliance.machine import Machine
+from appliance.machine import History, Machine
 from appliance.records import Alert, Block, Floats, Model, Sample, Score
 from appliance.windows import Closed, Grid, GridSpec
 
@@ -117,7 +117,7 @@ def operate(trial: Trial, *budgets: float) -> list[Run]:
         taught.restore(copy.deepcopy(learned.state), copy.deepcopy(learned.model))
         watch = _Watch(trial, cells)
         rest = itertools.islice(_samples(trial, cells), learned.samples, None)
-        windows, secs = timed(functools.partial(_watch, taught, watch, learned.waiting, rest))
+        windows, secs = timed(functools.partial(_watch, taught, watch, list(learned.blocks), learned.waiting, rest))
         if np.isnan(watch.scores).all():
             raise Unsuited("the service gives no window a score: after its warm-up none holds enough")
         alerts = list(watch.alerts.items())
@@ -134,6 +134,8 @@ class _Learned(NamedTuple):
     """That it has seen."""
     waiting: list[Closed]
     """Windows that the last of these closed, not yet judged."""
+    blocks: list[Block]
+    """Its history."""
     cpu_secs: float
     """In which the model was fitted."""
 
@@ -143,19 +145,26 @@ def _learned(machine: Machine, samples: Iterator[Sample]) -> _Learned | None:
     for number, sample in enumerate(samples, start=1):
         waiting = list(machine.grid.place(sample).closed)
         while waiting:
-            judged, secs = timed(functools.partial(machine.take, waiting.pop(0), lambda _: blocks))
+            judged, secs = timed(functools.partial(machine.take, waiting.pop(0), _history(blocks)))
             blocks.extend(judged.blocks)
             if judged.model is not None:
-                return _Learned(machine.snapshot(), judged.model, number, waiting, secs)
+                return _Learned(machine.snapshot(), judged.model, number, waiting, blocks, secs)
     return None
 
 
-def _watch(machine: Machine, watch: _Watch, waiting: Iterable[Closed], samples: Iterable[Sample]) -> int:
+def _history(blocks: list[Block]) -> History:
+    return lambda _: blocks
+
+
+def _watch(
+    machine: Machine, watch: _Watch, blocks: list[Block], waiting: Iterable[Closed], samples: Iterable[Sample]
+) -> int:
     """Judge what is still to come; return how many windows that were."""
     closed = itertools.chain(waiting, (each for sample in samples for each in machine.grid.place(sample).closed))
     windows = 0
     for windows, each in enumerate(closed, start=1):  # noqa: B007 - counts
-        judged = machine.take(each, lambda _: [])
+        judged = machine.take(each, _history(blocks))
+        blocks.extend(judged.blocks)
         watch.note(judged.score, judged.alert)
     return windows
 
