@@ -109,6 +109,7 @@ class Machine:
             score,
             alert,
             suspected=self.incidents.is_open,
+            overspent=self._detector is not None and self._detector.overspent,
             sound=window.incomplete is None and not (screened and screened.spoilt),
             running=screened is None or screened.operating == "running",
         )
@@ -178,7 +179,8 @@ class Machine:
             alarm, extrapolated = value >= threshold, limit.extrapolated
             evidence = verdict.evidence
             contributions = dict(zip(self._known, verdict.contributions.tolist(), strict=True))
-            if not alarm and not self.incidents.is_open and window.incomplete is None and self._refits.calm:
+            calm = self._refits.calm and not self._detector.overspent
+            if calm and not alarm and not self.incidents.is_open and window.incomplete is None:
                 self._detector.learn(values, verdict)
         return Score(
             machine=self.name,

@@ -75,6 +75,7 @@ class Refits:
         self._drift = Drift(max(1, recent // _MEANS))
         self._routine = Routine(grid.length * grid.period_secs)
         self._alerted = False  # since the last refit, or since it was found to be nothing
+        self._quiet = 0  # hops of normal operation since the last alert
         self._since_change: int | None = None  # hops of normal operation
         self._next_at: float | None = None
         self.refitted_at: float | None = None
@@ -111,7 +112,7 @@ class Refits:
         self._since_change = None
 
     def take(
-        self, score: Score, alert: Alert | None, *, suspected: bool, sound: bool, running: bool
+        self, score: Score, alert: Alert | None, *, suspected: bool, overspent: bool, sound: bool, running: bool
     ) -> RefitReason | None:
         """Take in a judged window; return why a refit is due now, if one is.
 
@@ -121,6 +122,8 @@ class Refits:
             The machine's, where it changed with this window.
         suspected
             Whether an alert of the machine is open.
+        overspent
+            Whether alerts have raised the threshold: what is below it now would have alerted before.
         sound
             Whether all sensors are well and no data is known to be missing.
         running
@@ -129,6 +132,7 @@ class Refits:
         if suspected:
             self.reservoir.forget_recent()
             self._alerted = True
+            self._quiet = 0
             self._since_change = None
             return None
         if alert is not None and alert.state == "closed" and running:
@@ -136,6 +140,9 @@ class Refits:
             self.reservoir.keep(Span(round(e.start / self._hop_secs), round(e.end / self._hop_secs)) for e in episodes)
             return "routine" if episodes and self._every else None
         if score.alarm or not sound or score.blank not in {None, "learning"}:
+            return None
+        self._quiet += 1
+        if overspent:
             return None
         self.reservoir.add(round(score.start / self._hop_secs))
         if score.score is None or score.threshold is None:
@@ -149,7 +156,7 @@ class Refits:
     @property
     def calm(self) -> bool:
         """Whether the machine may be followed: a fault that comes and goes must not be learned in its pauses."""
-        return not self._alerted or self.reservoir.held >= self._pause
+        return not self._alerted or self._quiet >= self._pause
 
     def _due(self, now: float) -> RefitReason | None:
         if self.reservoir.held < self._proof or not self._every:
@@ -167,6 +174,7 @@ class Refits:
             "drift": self._drift.snapshot(),
             "routine": self._routine.snapshot(),
             "alerted": self._alerted,
+            "quiet": self._quiet,
             "since_change": self._since_change,
             "next_at": self._next_at,
             "refitted_at": self.refitted_at,
@@ -178,6 +186,6 @@ class Refits:
         self.reservoir.restore(state["reservoir"])
         self._drift.restore(state["drift"])
         self._routine.restore(state["routine"])
-        self._alerted = state["alerted"]
+        self._alerted, self._quiet = state["alerted"], state["quiet"]
         self._since_change, self._next_at = state["since_change"], state["next_at"]
         self.refitted_at, self.reason = state["refitted_at"], state["reason"]

@@ -116,6 +116,11 @@ class Calibrator(Fitted):
         moved = self.correction + _STEP * (alerted - alarms_per_window)
         self.correction = min(max(moved, -_FARTHEST), _FARTHEST)
 
+    @property
+    def overspent(self) -> bool:
+        """Whether the correction raises the threshold by more than half an alert's worth."""
+        return self.correction > _STEP / 2
+
     def _prepare(self) -> None:
         self._tail = Tail(self.warm_up, _SCALE_FLOOR)
         self._cap = self._tail.level(math.log(_CAP_SHARE))

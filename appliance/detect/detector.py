@@ -242,6 +242,11 @@ class Detector:
         """Hold a judged window outside any incident against the budget: whether it opened an alert."""
         self._calibrator.spend(alerted, false_alarms_per_week / windows_per_week)
 
+    @property
+    def overspent(self) -> bool:
+        """Whether more alerts were raised of late than the budget allows, so that the threshold stands higher."""
+        return self._calibrator.overspent
+
     def snapshot(self) -> tuple[State, State]:
         """Return (model, live): what `fit` made, and the small rest that `learn` changes."""
         normaliser, calibrator = self._normaliser.snapshot(), self._calibrator.snapshot()
