@@ -6,10 +6,8 @@ from typing import Any
 
 from appliance.config import AlertSettings, DetectionSettings, SourceSettings
 from appliance.incidents import AlertRules
-from appliance.refit import RefitRules
 
 ALERT_RULES = AlertRules(**AlertSettings().model_dump())
-REFIT_RULES = RefitRules(DetectionSettings().refit_secs)
 MIN_COVERAGE = DetectionSettings().min_coverage
 GRID: dict[str, Any] = {
     name: SourceSettings.model_fields[name].default for name in ("lateness_secs", "fill", "aggregate", "max_channels")

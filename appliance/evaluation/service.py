@@ -19,14 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.config import DetectionSettings
 from appliance.detect.detector import DetectorOptions
 from appliance.detect.scales import LONGEST
-from appliance.evaluation.defaults import ALERT_RULES, GRID, MIN_COVERAGE, REFIT_RULES
+from appliance.evaluation.defaults import ALERT_RULES, GRID, MIN_COVERAGE
 from appliance.evaluation.methods import Unsuited, timed
 from appliance.evaluation.metrics import AlertHops
 from appliance.evaluation.trials import Trial
 from appliance.machine import History, Machine
 from appliance.records import Alert, Block, Floats, Model, Sample, Score
+from appliance.refit import RefitRules
 from appliance.windows import Closed, Grid, GridSpec
 
 APPLIANCE = "appliance"
@@ -106,7 +108,7 @@ def operate(trial: Trial, *budgets: float) -> list[Run]:
             alerts=ALERT_RULES,
             detector=DetectorOptions(confirm=ALERT_RULES.open_windows, of=ALERT_RULES.of_windows),
             seed=zlib.crc32(trial.machine.encode()),
-            refits=REFIT_RULES,
+            refits=RefitRules(DetectionSettings().refit_secs),
         )
 
     learned = _learned(new(budgets[0]), _samples(trial, cells))
