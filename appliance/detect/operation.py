@@ -15,7 +15,7 @@ Operating = Literal["running", "starting", "stopped"]
 
 _RUNNING_SHARE = 0.8
 """Quantile of a channel's amount in the warm-up that it has while running: some machines stand for most of the time."""
-_REST = 0.15
+_REST = 0.07
 """A channel rests if its readings stay within this share of that amount."""
 _RESTING_CHANNELS = 1 / 3
 """Share of the channels that rest while a machine stands, at least: temperatures and static pressures never do."""
