@@ -9,11 +9,11 @@ from appliance.config import Settings, SourceSettings
 from appliance.courier import Courier
 from appliance.credentials import secret
 from appliance.detect.detector import DetectorOptions
+from appliance.history import History
 from appliance.incidents import AlertRules
 from appliance.ingest.broker import BrokerOptions, Tls
 from appliance.ingest.codecs import build_codec
 from appliance.ingest.topics import Route, TopicPattern
-from appliance.machine import History
 from appliance.notify import Publish, build_notifier
 from appliance.pipeline import Pipeline, Rules, Source
 from appliance.records import Alert, Score

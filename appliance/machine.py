@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from appliance.detect.calibrate import Threshold
 from appliance.detect.detector import Detector, DetectorOptions
 from appliance.detect.scales import Past
+from appliance.history import History, Readings
 from appliance.incidents import AlertRules, IncidentTracker
 from appliance.records import Alert, Blank, Block, Floats, Model, Score, Signal, Window
 from appliance.refit import RefitRules, Refits
@@ -20,11 +21,8 @@ from appliance.screening import Screened, Screening, StateSource
 from appliance.sensor_incidents import SensorIncidents
 from appliance.windows import OUTAGE, Closed, Grid, GridSpec, fill_gaps
 
-BLOCK_CELLS = 256
-"""Cells per stored block of history: large enough to compress, small enough to ride in a checkpoint until then."""
-_APART = 2
-"""Missing windows between stretches that did not follow each other: a tenth of the slowest scale is more than any scale
-looks over."""
+_LEAST_SHARE = 0.5
+"""Of what is to be learned again that the history must still hold; else the old model stays."""
 WEEK_SECS = 7 * 24 * 3600.0
 GONE = {"offline", OUTAGE}
 """Why a window is incomplete that says nothing of its machine."""
@@ -39,10 +37,6 @@ class Judged(NamedTuple):
     sensor_alerts: list[Alert]
     blocks: list[Block]
     model: Model | None
-
-
-History = Callable[[str, float, float], list[Block]]
-"""A machine's stored blocks that begin in [start, end), Unix seconds, oldest first."""
 
 
 class Machine:
@@ -85,7 +79,7 @@ class Machine:
         self._began: float | None = None  # start of the first window: what is stored from before had another grid
         self._past = Past(grid.length, grid.hop)
         self._next_start: float | None = None  # of the window after the last one, if nothing is left out between
-        self._pending: list[Block] = []  # settled, not yet long enough for a block of their own
+        self._readings = Readings(name, grid)
         self._last: Score | None = None
         self._screened: Screened | None = None  # what the last window passed
 
@@ -95,7 +89,7 @@ class Machine:
         if self._began is None:
             self._began = window.start
         self._note_silence(window.start)
-        blocks = self._settle(window, closed.settled)
+        blocks = self._readings.settle(window, closed.settled)
         coverage = float(np.mean(~np.isnan(window.values[: len(self._known) or None])))
         self._screened = screened = self._screen(window)
         score = self._score(window, coverage, screened)
@@ -204,26 +198,6 @@ class Machine:
     def _limit(self, detector: Detector) -> Threshold:
         return detector.threshold(self._windows_per_week, self._budget)
 
-    def _settle(self, window: Window, settled: NDArray[np.float32]) -> list[Block]:
-        """Collect settled cells; give out a block where they are enough or time or channels jump."""
-        piece = Block(self.name, window.start, window.channels, settled)
-        blocks = []
-        if self._pending:
-            last = self._pending[-1]
-            end = last.start + last.values.shape[1] * self._spec.period_secs
-            if abs(piece.start - end) > self._spec.period_secs / 2 or last.channels != piece.channels:
-                blocks.append(self._flush())
-        self._pending.append(piece)
-        if sum(block.values.shape[1] for block in self._pending) >= BLOCK_CELLS:
-            blocks.append(self._flush())
-        return blocks
-
-    def _flush(self) -> Block:
-        first = self._pending[0]
-        block = first._replace(values=np.hstack([block.values for block in self._pending]))
-        self._pending.clear()
-        return block
-
     def _fit(self, history: History, fresh: Sequence[Block]) -> Model | None:
         """Fit the detector; None, and nothing changed, where too little is known: late channels, lost history."""
         channels = self.grid.channels
@@ -246,42 +220,16 @@ class Machine:
         return Model(self._version, state | {"screening": self._screening.snapshot()[0]})
 
     def _series(self, history: History, fresh: Sequence[Block]) -> Floats:
-        """[channel, time] of what is learned from; no slow scale reaches from one stretch to the next."""
+        """[channel, time] of what is learned from: the warm-up, later what the reservoir holds."""
         assert self._began is not None
-        period, length = self._spec.period_secs, self._spec.length
-        unsaved = [*fresh, *self._pending]
-        channels = len(self.grid.channels)
-        pieces: list[NDArray[np.float32]] = []
-        joined = None
-        stretches = self._learned_from(unsaved[-1].start)
-        found = 0.0
-        for first, end in stretches:
-            # Not from before the beginning of this grid; and up to now: a replay finds the future stored already.
-            begin = max(self._began, first - (BLOCK_CELLS + self._spec.hop) * period)
-            stored = {block.start: block for block in [*history(self.name, begin, end), *unsaved]}
-            for start in sorted(stored):
-                skipped, wanted = (max(0, round((time - start) / period)) for time in (first, end))
-                cells = stored[start].values[:, skipped:wanted]
-                if not cells.shape[1]:
-                    continue
-                at = start + skipped * period
-                if joined is not None and at - joined > period / 2:
-                    pieces.append(np.full((channels, _APART * length), np.nan, dtype=np.float32))
-                padded = np.full((channels, cells.shape[1]), np.nan, dtype=np.float32)
-                padded[: len(cells)] = cells
-                pieces.append(padded)
-                joined = at + cells.shape[1] * period
-                found += cells.shape[1] * period
-        if self._detector is not None and 2 * found < sum(end - first for first, end in stretches):
+        channels, hop_secs = len(self.grid.channels), self._spec.hop * self._spec.period_secs
+        spans = self._refits.spans(channels) if self._version else []
+        stretches = [(span.first * hop_secs, span.end * hop_secs) for span in spans]
+        stretches = stretches or [(self._began, self._readings.newest(fresh))]
+        series, share = self._readings.series(stretches, history, fresh, channels=channels, since=self._began)
+        if self._detector is not None and share < _LEAST_SHARE:
             raise ValueError("more than half of what was to be learned again is no longer in the history")
-        return np.hstack(pieces).astype(np.float64)
-
-    def _learned_from(self, now: float) -> list[tuple[float, float]]:
-        """Return the stretches of time [start, end) to learn from: the warm-up, later what the reservoir holds."""
-        assert self._began is not None
-        hop_secs = self._spec.hop * self._spec.period_secs
-        spans = self._refits.spans(len(self.grid.channels)) if self._version else []
-        return [(span.first * hop_secs, span.end * hop_secs) for span in spans] or [(self._began, now + hop_secs)]
+        return series
 
     def _take_up(self, channels: Sequence[str], usual: Floats) -> None:
         self._known = tuple(channels)
@@ -332,7 +280,7 @@ class Machine:
             "refits": self._refits.snapshot(),
             "past": self._past.snapshot(),
             "next_start": self._next_start,
-            "pending": [[block.start, list(block.channels), block.values] for block in self._pending],
+            "pending": self._readings.snapshot(),
             "detector": None if self._detector is None else self._detector.snapshot()[1],
             "screening": None if self._screening is None else self._screening.snapshot()[1],
         }
@@ -361,7 +309,7 @@ class Machine:
         self._next_start = state.get("next_start")
         if "refits" in state:
             self._refits.restore(state["refits"])
-        self._pending = [Block(self.name, start, tuple(names), values) for start, names, values in state["pending"]]
+        self._readings.restore(state["pending"])
         return True
 
 

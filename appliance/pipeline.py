@@ -19,10 +19,11 @@ from typing import Any
 from appliance.dedupe import RecentMessages
 from appliance.detect.detector import DetectorOptions
 from appliance.errors import DecodeError
+from appliance.history import History
 from appliance.incidents import AlertRules
 from appliance.ingest.codecs import Codec
 from appliance.ingest.topics import Route, Router
-from appliance.machine import History, Machine
+from appliance.machine import Machine
 from appliance.records import Block, Decoded, Message, Model, Outcome, Quarantined, Sample
 from appliance.refit import RefitRules
 from appliance.screening import StateSource

@@ -8,8 +8,9 @@ import pytest
 
 from appliance.detect import DetectorOptions
 from appliance.detect.scales import unit_of
+from appliance.history import BLOCK_CELLS
 from appliance.incidents import AlertRules
-from appliance.machine import BLOCK_CELLS, Judged, Machine, signals
+from appliance.machine import Judged, Machine, signals
 from appliance.records import Block, Sample, Signal, Window
 from tests.small_plant import BEGIN, GRID, WARMUP_WINDOWS
 

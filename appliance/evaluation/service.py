@@ -26,7 +26,8 @@ from appliance.evaluation.defaults import ALERT_RULES, GRID, MIN_COVERAGE
 from appliance.evaluation.methods import Unsuited, timed
 from appliance.evaluation.metrics import AlertHops
 from appliance.evaluation.trials import Trial
-from appliance.machine import History, Machine
+from appliance.history import History
+from appliance.machine import Machine
 from appliance.records import Alert, Block, Floats, Model, Sample, Score
 from appliance.refit import RefitRules
 from appliance.windows import Closed, Grid, GridSpec

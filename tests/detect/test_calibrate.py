@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from appliance.detect.calibrate import Calibrator, Threshold, block_windows
@@ -153,6 +154,19 @@ def test_a_short_sample_promises_less_than_a_long_one() -> None:
     quantiles = -0.1 * np.log1p(-np.arange(1, 501) / 501)
     short, long = (Tail(sample.astype(np.float32), 1e-3) for sample in (quantiles[12::25], quantiles))
     assert short.level(np.log(1e-3)) > long.level(np.log(1e-3)) + 0.05
+
+
+def test_a_dozen_restless_blocks_do_not_put_the_threshold_out_of_reach() -> None:
+    """The prior of the scale: strangeness is a mean of logarithms, and hardly ever comes to ten."""
+    short, long = (
+        np.median([Tail(restless(blocks, seed), 1e-3).level(np.log(1e-4)) for seed in range(20)])
+        for blocks in (15, 300)
+    )
+    assert 0.5 * long < short < 1.5 * long
+
+
+def restless(blocks: int, seed: int) -> NDArray[np.float32]:
+    return (0.8 + np.random.default_rng(seed).exponential(0.8, blocks)).astype(np.float32)
 
 
 def test_a_higher_strangeness_never_scores_lower() -> None:

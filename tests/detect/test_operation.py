@@ -64,6 +64,12 @@ def test_a_start_never_lasts_longer_than_the_stop_beyond_its_window() -> None:
     assert found[-1] == "running"
 
 
+def test_little_to_do_is_no_standstill() -> None:
+    idle = plain(600, 1)
+    idle[:3, 200:360] *= 0.1
+    assert set(states(of(plain(4000)), idle)) == {"running"}
+
+
 def test_a_collapse_shorter_than_a_window_has_no_start() -> None:
     assert HOP < LENGTH - HOP
     found = states(of(plain(4000)), stopped(plain(1000, 1), 200, 200 + LENGTH - HOP))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from appliance.ingest.broker import BrokerOptions, Tls
-from appliance.ingest.buffered import BufferedClient
+from appliance.ingest.buffered import BufferedClient, BufferedSocket
 from appliance.ingest.inbox import Arrival
 from appliance.ingest.mqtt import Subscriber
 from appliance.ingest.publisher import Publisher
@@ -66,6 +67,16 @@ def test_what_is_not_acknowledged_comes_again_and_what_is_does_not(broker: Mosqu
     with subscribed(options, nothing):
         time.sleep(0.3)
     assert nothing == []
+
+
+def test_what_was_left_before_a_packet_is_sent_before_it() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        sock = BufferedSocket(ours)
+        sock.leave(b"acknowledgement")
+        sock.send(b", disconnect")
+        sock.close()
+        assert theirs.recv(100) == b"acknowledgement, disconnect"
 
 
 def test_an_acknowledgement_never_reaches_another_connection(broker: Mosquitto) -> None:
