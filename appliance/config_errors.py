@@ -43,6 +43,8 @@ def explain(problem: ErrorDetails, raw: Mapping[str, Any], settings: type[BaseMo
     if kind in {"greater_than_equal", "greater_than"}:
         limit = f"below {context['ge']}" if "ge" in context else f"not above {context.get('gt')}"
         return f"{where}: {value!r} is {limit}"
+    if kind in {"bool_parsing", "bool_type"}:
+        return f"{where}: {reprlib.repr(value)} is neither true nor false"
     if kind == "literal_error":
         return f"{where}: {reprlib.repr(value)} is not one of {context.get('expected')}"
     return f"{where}: {reprlib.repr(value)}: {message}"

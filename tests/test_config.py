@@ -66,6 +66,7 @@ def complaint(file: Path, text: str) -> list[str]:
         (SOURCE + "warmup_hours = 0.1", "source[1].warmup_hours: 0.1 is below 100 windows; raise it to 0.44 at least"),
         (SOURCE + "hold_secs = inf", "source[1].hold_secs: inf: Input should be a finite number"),
         (SOURCE + "fill = 'both'", "source[1].fill: 'both' is not one of 'hold', 'linear' or 'none'"),
+        (SOURCE + "may_stop = 'no way'", "source[1].may_stop: 'no way' is neither true nor false"),
         (SOURCE.replace('name = "p"', 'name = "a b"'), "source[1].name: 'a b': String should match pattern"),
         (SOURCE.replace('name = "p"', ""), "source[1].name: is missing; add it"),
         (SOURCE + SOURCE, "source: the name 'p' is used twice; every source needs its own"),

@@ -101,7 +101,8 @@ def in_words(found: Comparison) -> str:
     shadow = f" ({found.overshadowed} more while an alert was already open)" if found.overshadowed else ""
     named = sum(match.diagnosed_rightly for match in found.sensor_events)
     sensors = f"; {named} of {len(found.sensor_events)} faulty sensors named" if found.sensor_events else ""
+    false = len(found.false_alerts)
     return (
-        f"{found.caught} of {total} events caught{shadow}; {len(found.false_alerts)} false alerts in "
+        f"{found.caught} of {total} events caught{shadow}; {false} false alert{'s' * (false != 1)} in "
         f"{found.machine_weeks:.1f} machine-weeks = {found.false_per_week:.2f} a week{sensors}"
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.detect.pareto import Tail, tail_start
-from appliance.detect.state import Fitted, State
+from appliance.detect.state import Fitted
 from appliance.records import Floats
 
 _BLOCKS = 512
@@ -85,13 +85,6 @@ class Calibrator(Fitted):
             self._close_block()
         self.warm_up = self.maxima.copy()
         self._prepare()
-
-    @classmethod
-    def restore(cls, fitted: State, live: State) -> Self:
-        """Build the calibrator again; the tail follows from its sample."""
-        restored = super().restore(fitted, live)
-        restored._prepare()
-        return restored
 
     def score(self, strangeness: float) -> tuple[float, bool]:
         """Return the score and whether it is extrapolated."""

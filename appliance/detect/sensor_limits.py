@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from appliance.detect.flat import Flags
-from appliance.detect.state import Fitted, State
+from appliance.detect.state import Fitted
 from appliance.detect.windows import cut, hold
 from appliance.records import Floats
 
@@ -85,13 +85,6 @@ class SensorLimits(Fitted):
     """Cells from one warm-up window to the next; known while fitting only."""
     moving: Flags
     """[channel, warm-up window] whether the others moved; known while fitting only."""
-
-    @classmethod
-    def restore(cls, fitted: State, live: State) -> Self:
-        """Build the limits again."""
-        restored = super().restore(fitted, live)
-        restored._prepare()
-        return restored
 
     @property
     def reach(self) -> int:

@@ -30,8 +30,6 @@ GRID = [weights for weights in product((0.0, 0.25, 0.5, 1.0), repeat=len(SCALES)
 SHIPPED = tuple(scale.weight for scale in SCALES)
 GROUPS = re.compile(r"machine-(\d)-")
 """Machines so named come in groups that share nothing: one group is chosen on another, too."""
-
-
 _NO_BETTER = 1e-9
 """In VUS-PR: sums in another order."""
 

@@ -194,7 +194,7 @@ class _Watch:
             self.scores[hop], self.thresholds[hop] = score.score, score.threshold
             for name, share in score.contributions.items():
                 self.blame[hop, self._column_of[name]] = share
-        if alert is not None and getattr(alert, "kind", "machine") == "machine":
+        if alert is not None:
             opened = self._hop_at(alert.opened_at)
             if opened is not None:
                 self.alerts[opened] = hop if alert.state == "closed" else None
