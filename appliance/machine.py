@@ -15,7 +15,7 @@ from appliance.detect.detector import Detector, DetectorOptions
 from appliance.detect.scales import Past
 from appliance.history import History, Readings
 from appliance.incidents import AlertRules, IncidentTracker
-from appliance.records import Alert, Blank, Block, Floats, Model, Score, Signal, Window
+from appliance.records import Alert, Blank, Block, Floats, Model, Score, Signal, Trace, Window
 from appliance.refit import RefitRules, Refits
 from appliance.screening import Screened, Screening, StateSource
 from appliance.sensor_incidents import SensorIncidents
@@ -37,6 +37,8 @@ class Judged(NamedTuple):
     sensor_alerts: list[Alert]
     blocks: list[Block]
     model: Model | None
+    trace: Trace | None
+    """What the detector saw, of a window that has a score."""
 
 
 class Machine:
@@ -92,7 +94,7 @@ class Machine:
         blocks = self._readings.settle(window, closed.settled)
         coverage = float(np.mean(~np.isnan(window.values[: len(self._known) or None])))
         self._screened = screened = self._screen(window)
-        score = self._score(window, coverage, screened)
+        score, trace = self._score(window, coverage, screened)
         was_open = self.incidents.is_open
         alert = self.incidents.update(score)
         if self._detector is not None and score.score is not None and not was_open:
@@ -122,7 +124,7 @@ class Machine:
                 model = self._fit(history, blocks)
         self._remember(closed.settled, score, screened)
         self._last = score
-        return Judged(score, alert, sensor_alerts, blocks, model)
+        return Judged(score, alert, sensor_alerts, blocks, model, trace)
 
     def _note_silence(self, start: float) -> None:
         """Keep the past in step with the clock where windows were stepped over."""
@@ -150,7 +152,7 @@ class Machine:
             return None
         return self._screening.take(window)
 
-    def _score(self, window: Window, coverage: float, screened: Screened | None) -> Score:
+    def _score(self, window: Window, coverage: float, screened: Screened | None) -> tuple[Score, Trace | None]:
         blank: Blank | None = None
         if coverage < self._min_coverage or window.incomplete in GONE:
             blank = "no_data"
@@ -160,7 +162,7 @@ class Machine:
             blank = "no_data"
         elif screened.operating != "running" and not screened.familiar:
             blank = screened.operating
-        value = threshold = None
+        value = threshold = trace = None
         alarm = extrapolated = False
         evidence: dict[str, float] = {}
         contributions: dict[str, float] = {}
@@ -172,11 +174,12 @@ class Machine:
             value, threshold = verdict.score, limit.score
             alarm, extrapolated = value >= threshold, limit.extrapolated
             evidence = verdict.evidence
+            trace = Trace(verdict.strangeness, verdict.traits)
             contributions = dict(zip(self._known, verdict.contributions.tolist(), strict=True))
             calm = self._refits.calm and not self._detector.overspent
             if calm and not alarm and not self.incidents.is_open and window.incomplete is None:
                 self._detector.learn(values, verdict)
-        return Score(
+        score = Score(
             machine=self.name,
             source=self.source,
             start=window.start,
@@ -194,6 +197,7 @@ class Machine:
             signals=signals(window),
             sensor_faults={} if screened is None else screened.sensor_faults,
         )
+        return score, trace
 
     def _limit(self, detector: Detector) -> Threshold:
         return detector.threshold(self._windows_per_week, self._budget)
@@ -204,7 +208,7 @@ class Machine:
         try:
             series = self._series(history, fresh)
             filled = fill_gaps(series.T, self._spec.fill, self._spec.hold_cells).T
-            detector = Detector.fit(
+            detector, warm_up = Detector.fit(
                 filled, length=self._spec.length, hop=self._spec.hop, seed=self._seed, options=self._options
             )
         except ValueError:
@@ -216,8 +220,14 @@ class Machine:
         usual = usual_range(series)
         self._take_up(channels, usual)
         self._version += 1
-        state = {"channels": list(channels), "usual": usual, "detector": self._detector.snapshot()[0]}
-        return Model(self._version, state | {"screening": self._screening.snapshot()[0]})
+        state = {
+            "channels": list(channels),
+            "usual": usual,
+            "detector": self._detector.snapshot()[0],
+            "screening": self._screening.snapshot()[0],
+            "warm_up": warm_up.snapshot(),
+        }
+        return Model(self._version, state)
 
     def _series(self, history: History, fresh: Sequence[Block]) -> Floats:
         """[channel, time] of what is learned from: the warm-up, later what the reservoir holds."""

@@ -124,6 +124,8 @@ class Verdict:
     """Evidence detector → -ln p under this machine's own normal."""
     contributions: Floats
     """[channel] share of the blame, ≥ 0, sums to 1 (all zero where nothing is strange)."""
+    traits: Floats
+    """[trait] what the window looked like to the detectors: see `appliance.detect.traces`."""
 
 
 Trust = Literal["learning", "prior"]
@@ -215,6 +217,14 @@ class Model(NamedTuple):
 
     version: int
     state: dict[str, Any]
+
+
+class Trace(NamedTuple):
+    """What a machine's detector saw in one window: see `appliance.detect.traces`."""
+
+    strangeness: float
+    traits: Floats
+    """[trait]."""
 
 
 class Quarantined(NamedTuple):

@@ -90,7 +90,7 @@ def _measure(machines: int, channels: int) -> dict[str, Any]:
     cells = min(WARM_UP_WINDOWS * HOP + LENGTH, MOST_READINGS // channels)
     series = hum(cells, channels)
     began = time.process_time()
-    fitted = Detector.fit(series, length=LENGTH, hop=HOP, seed=1, options=DetectorOptions())
+    fitted, _ = Detector.fit(series, length=LENGTH, hop=HOP, seed=1, options=DetectorOptions())
     fit_secs = time.process_time() - began
     model, live = fitted.snapshot()
     copies = [Detector.restore(model, live) for _ in range(machines)]

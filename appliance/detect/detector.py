@@ -23,12 +23,13 @@ from appliance.detect.normalise import Normaliser, spread_of_means
 from appliance.detect.precedents import Precedents
 from appliance.detect.scales import SCALES, WINDOW, Heard, Past, Scale, hops_held, pool, scales_for, unit_of
 from appliance.detect.state import State
+from appliance.detect.traces import Traces
 from appliance.detect.windows import Windows, cut
 from appliance.records import Floats, Verdict
 
 Indices = NDArray[np.intp]
 
-FORMAT = 4
+FORMAT = 5
 """Of the saved state: raised whenever an older state would no longer be understood, or would score differently."""
 _LEAST_WINDOWS = 8 * FOLDS
 _LEAST_COVERAGE = 0.5
@@ -80,7 +81,7 @@ class Detector:
         self._judged: tuple[Floats, Windows] | None = None  # what `score` made of its window: `learn` gets the same
 
     @classmethod
-    def fit(cls, series: Floats, *, length: int, hop: int, seed: int, options: DetectorOptions) -> Self:
+    def fit(cls, series: Floats, *, length: int, hop: int, seed: int, options: DetectorOptions) -> tuple[Self, Traces]:
         """Fit on a machine's warm-up.
 
         Parameters
@@ -91,6 +92,11 @@ class Detector:
             Cells per window, and from window to window.
         seed
             Of everything that is drawn at random.
+
+        Returns
+        -------
+        detector, traces
+            And what it makes of the warm-up's windows, each judged by what was fitted without it: for `adapt`.
 
         Raises
         ------
@@ -117,7 +123,8 @@ class Detector:
         windows = normaliser.apply(raw)
         lenses: dict[str, Lens] = {}
         narrower: dict[str, Floats] = {}
-        loudness = np.zeros(len(raw))
+        combined = np.zeros(len(raw))
+        traits: list[Floats] = []
         for scale in scales_for(length):
             seen = np.arange(len(raw))
             at_scale = windows.last(scale.cells(length)) if scale.stride == 1 else None
@@ -136,13 +143,16 @@ class Detector:
                     ends[seen] // (hop * hops_held(scale, length, hop)), return_index=True, return_inverse=True
                 )
                 loud = loud[first][turn]
-            loudness[seen] += scale.weight * loud
-        strangeness = loudness / sum(lens.scale.weight for lens in lenses.values())
+            combined[seen] += lens.combine(loud)
+            traits.append(np.zeros((len(raw), loud.shape[1])))
+            traits[-1][seen] = loud
+        strangeness = combined / sum(lens.scale.weight for lens in lenses.values())
         lenses[WINDOW.suffix].features.apply(windows)
         precedents = Precedents(windows.standard, strangeness)
         new = _without_precedent(windows.standard, strangeness)
         calibrator = Calibrator(new[::per_hop], block_windows(length, hop), options.confirm, options.of)
-        return cls(unit_of(hop), normaliser, lenses, narrower, precedents, calibrator)
+        warm_up = Traces(new, np.hstack([*traits, windows.standard]))[::per_hop]
+        return cls(unit_of(hop), normaliser, lenses, narrower, precedents, calibrator), warm_up
 
     def score(self, window: Floats, past: Past | None = None) -> Verdict:
         """Judge a window.
@@ -167,11 +177,14 @@ class Detector:
         combined = 0.0
         blame = np.zeros(len(window))
         loudest: dict[str, tuple[float, str]] = {}
+        loudness: list[float] = []
         for suffix, lens in self._lenses.items():
             heard = self._hear(lens, window, past, windows)
             if heard is None:
+                loudness += [0.0] * len(lens.detectors)
                 continue
-            combined += heard.loudness
+            loudness += heard.loudness
+            combined += heard.combined
             blame += heard.blame
             for name, value in zip(lens.detectors, heard.evidence, strict=True):
                 if name not in loudest or value > loudest[name][0]:
@@ -186,6 +199,7 @@ class Detector:
             extrapolated=extrapolated,
             evidence=evidence,
             contributions=blame / total if total > 0 else blame,
+            traits=np.concatenate([loudness, windows.standard[0]]),
         )
 
     def _hear(self, lens: Lens, window: Floats, past: Past | None, windows: Windows) -> Heard | None:

@@ -57,7 +57,7 @@ class Lens:
         Returns
         -------
         lens, loudness
-            And the loudness [n] of each window, as judged by detectors that were fitted without it.
+            And ln(1 + evidence) [n, detector] of each window, as judged by detectors that were fitted without it.
         """
         names = [name for name in scale.evidence if windows.values.shape[2] >= EVIDENCE[name].least_length]
         features = FeatureScale(windows)
@@ -66,7 +66,12 @@ class Lens:
         oddity = held_out(names, windows, parts, seed)
         lens = cls(scale, features, fitted(names, windows, seed), TailRank(oddity))
         evidence = np.array([lens.ranks.evidence(row) for row in oddity.tolist()])
-        return lens, np.log1p(evidence) @ np.array(lens._weights)
+        return lens, np.log1p(evidence)
+
+    def combine(self, loudness: Floats) -> Floats:
+        """Weighted mean [...] of ln(1 + evidence) [..., detector], times the weight of the scale."""
+        combined: Floats = self.scale.weight * (loudness @ np.array(self._weights))
+        return combined
 
     def listen(self, windows: Windows) -> Heard:
         """Judge one window, which is given its features first."""
@@ -87,7 +92,10 @@ class Lens:
             for loud, mean, blames in zip(loudness, means, self._blaming, strict=True)
         ]
         return Heard(
-            evidence, self.scale.weight * sum(map(mul, self._weights, loudness)), np.array(by_detector) @ shares
+            evidence,
+            loudness,
+            self.scale.weight * sum(map(mul, self._weights, loudness)),
+            np.array(by_detector) @ shares,
         )
 
     def snapshot(self) -> State:

@@ -98,8 +98,10 @@ class Heard(NamedTuple):
 
     evidence: list[float]
     """-ln p of each detector."""
-    loudness: float
-    """Weighted mean of ln(1 + evidence), times the weight of the scale."""
+    loudness: list[float]
+    """ln(1 + evidence) of each detector."""
+    combined: float
+    """Weighted mean of that, times the weight of the scale."""
     blame: Floats
     """[channel] shares weighted by how much louder than usual each detector spoke, and by the scale."""
 

@@ -17,7 +17,8 @@ WARM_UP = 6000
 
 
 def fit(series: Floats, **options: object) -> Detector:
-    return Detector.fit(series, length=LENGTH, hop=HOP, seed=1, options=DetectorOptions(**options))  # type: ignore[arg-type]
+    detector, _ = Detector.fit(series, length=LENGTH, hop=HOP, seed=1, options=DetectorOptions(**options))  # type: ignore[arg-type]
+    return detector
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +169,7 @@ def test_nothing_to_fit_is_said_clearly() -> None:
 def test_windows_may_be_a_single_cell(length: int) -> None:
     """A source that sends one message per part, or per burst, has nothing to average over."""
     series = machine_signal(1200, 3, seed=7)
-    detector = Detector.fit(series, length=length, hop=1, seed=1, options=DetectorOptions())
+    detector, _ = Detector.fit(series, length=length, hop=1, seed=1, options=DetectorOptions())
     normal = [detector.score(series[:, at : at + length]).score for at in range(800, 900)]
     faulty = series[:, -length:] + np.array([[0.0], [9.0], [0.0]])
     assert detector.score(faulty).score > max(normal)

@@ -55,7 +55,7 @@ def test_a_slow_scale_is_heard_in_its_turn_and_never_with_another() -> None:
         for scale in slow:
             if past.held(scale, []) is None:
                 judged[scale.suffix].append(hop)
-                past.hold(scale, [], Heard([float(hop)], 0.0, np.zeros(1)))
+                past.hold(scale, [], Heard([float(hop)], [0.0], 0.0, np.zeros(1)))
         past.extend(settled)
     assert hops_held(slow[0], LENGTH, HOP) == 2
     assert judged == {"@4": [0, *range(1, 40, 2)], "@16": list(range(0, 40, 8))}
@@ -64,7 +64,7 @@ def test_a_slow_scale_is_heard_in_its_turn_and_never_with_another() -> None:
 @pytest.mark.parametrize("event", ["silence", "another channel silent", "forgotten"])
 def test_what_a_slow_scale_said_is_not_held_over_a_change(event: str) -> None:
     past, scale = Past(LENGTH, HOP), SCALES[-1]
-    past.hold(scale, [], Heard([1.0], 0.5, np.ones(1)))
+    past.hold(scale, [], Heard([1.0], [0.7], 0.5, np.ones(1)))
     past.extend(np.zeros((1, HOP), np.float32))
     assert past.held(scale, []) is not None
     if event == "silence":
@@ -80,7 +80,7 @@ class Machine:
     def __init__(self) -> None:
         self.rng = np.random.default_rng(5)
         options = DetectorOptions()
-        self.detector = Detector.fit(self.hum(LEARNED), length=LENGTH, hop=HOP, seed=1, options=options)
+        self.detector, _ = Detector.fit(self.hum(LEARNED), length=LENGTH, hop=HOP, seed=1, options=options)
 
     def hum(self, cells: int) -> Floats:
         noise: Floats = 20.0 + self.rng.normal(size=(4, cells))
@@ -166,5 +166,5 @@ def test_holding_the_slow_scales_hardly_changes_what_is_heard(machine: Machine) 
 
 def test_a_wide_machine_is_fitted_on_fewer_windows(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> None:
     monkeypatch.setattr("appliance.detect.detector._MOST_CELLS", 4 * LENGTH * 200)
-    fitted = Detector.fit(machine.hum(LEARNED), length=LENGTH, hop=HOP, seed=1, options=DetectorOptions())
+    fitted, _ = Detector.fit(machine.hum(LEARNED), length=LENGTH, hop=HOP, seed=1, options=DetectorOptions())
     assert len(fitted.snapshot()[0]["lenses"][""]["evidence.neighbours"]["references"]) <= 200
