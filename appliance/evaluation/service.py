@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 from appliance.config import DetectionSettings
 from appliance.detect.detector import DetectorOptions
 from appliance.detect.scales import LONGEST
+from appliance.detect.traces import Traces
 from appliance.evaluation.defaults import ALERT_RULES, GRID, MIN_COVERAGE
 from appliance.evaluation.methods import Unsuited, timed
 from appliance.evaluation.metrics import AlertHops
 from appliance.evaluation.trials import Trial
 from appliance.history import History
-from appliance.machine import Machine
-from appliance.records import Alert, Block, Floats, Model, Sample, Score
+from appliance.machine import Judged, Machine
+from appliance.records import Block, Floats, Model, Sample
 from appliance.refit import RefitRules
 from appliance.windows import Closed, Grid, GridSpec
 
@@ -49,6 +50,10 @@ class Run:
     """[hops, channel] share of the blame, 0 where there is no score."""
     alerts: list[AlertHops]
     """Alerts about the machine, in the order in which they opened."""
+    traces: Traces
+    """[hops] what the detector saw; NaN and 0 where there is no score."""
+    warm_up: Traces
+    """The same of the warm-up, each window judged by what was fitted without it."""
     fit_cpu_secs: float
     """In which the detector was fitted on the warm-up."""
     window_cpu_secs: float
@@ -119,13 +124,25 @@ def operate(trial: Trial, *budgets: float) -> list[Run]:
     for budget in budgets:
         taught = new(budget)
         taught.restore(copy.deepcopy(learned.state), copy.deepcopy(learned.model))
-        watch = _Watch(trial, cells)
+        warm_up = Traces.restore(learned.model.state["warm_up"])
+        watch = _Watch(trial, cells, warm_up.traits.shape[1])
         rest = itertools.islice(_samples(trial, cells), learned.samples, None)
         windows, secs = timed(functools.partial(_watch, taught, watch, list(learned.blocks), learned.waiting, rest))
         if np.isnan(watch.scores).all():
             raise Unsuited("the service gives no window a score: after its warm-up none holds enough")
         alerts = list(watch.alerts.items())
-        runs.append(Run(watch.scores, watch.thresholds, watch.blame, alerts, learned.cpu_secs, secs / max(windows, 1)))
+        runs.append(
+            Run(
+                watch.scores,
+                watch.thresholds,
+                watch.blame,
+                alerts,
+                watch.traces,
+                warm_up,
+                learned.cpu_secs,
+                secs / max(windows, 1),
+            )
+        )
     return runs
 
 
@@ -169,14 +186,14 @@ def _watch(
     for windows, each in enumerate(closed, start=1):  # noqa: B007 - counts
         judged = machine.take(each, _history(blocks))
         blocks.extend(judged.blocks)
-        watch.note(judged.score, judged.alert)
+        watch.note(judged)
     return windows
 
 
 class _Watch:
     """Scores and alerts on the hops of a trial; windows that are no hop of it leave no trace."""
 
-    def __init__(self, trial: Trial, cells: Cells) -> None:
+    def __init__(self, trial: Trial, cells: Cells, traits: int) -> None:
         hops = len(trial.test_ends)
         self._period_secs = trial.period_secs
         self._hop_of = {int(cells[end - 1]) + 1: hop for hop, end in enumerate(trial.test_ends)}
@@ -184,9 +201,11 @@ class _Watch:
         self.scores = np.full(hops, np.nan)
         self.thresholds = np.full(hops, np.nan)
         self.blame = np.zeros((hops, len(trial.channels)))
+        self.traces = Traces(np.full(hops, np.nan), np.zeros((hops, traits), dtype=np.float32))
         self.alerts: dict[int, int | None] = {}  # the hop at which it first opened → at which it closed for good
 
-    def note(self, score: Score, alert: Alert | None) -> None:
+    def note(self, judged: Judged) -> None:
+        score, alert = judged.score, judged.alert
         hop = self._hop_at(score.end)
         if hop is None:
             return
@@ -194,6 +213,9 @@ class _Watch:
             self.scores[hop], self.thresholds[hop] = score.score, score.threshold
             for name, share in score.contributions.items():
                 self.blame[hop, self._column_of[name]] = share
+        trace = judged.trace
+        if trace is not None and len(trace.traits) == self.traces.traits.shape[1]:  # a refit may know more channels
+            self.traces.strangeness[hop], self.traces.traits[hop] = trace
         if alert is not None:
             opened = self._hop_at(alert.opened_at)
             if opened is not None:

@@ -6,12 +6,16 @@ import msgspec
 import numpy as np
 import pytest
 
+from appliance.detect.traces import Traces
 from appliance.evaluation.explaining import MOST_POINTS, Blamed, Scene, blamed, scenes, typical
 from appliance.evaluation.service import Run
 from tests.evaluation.conformance import trial
 
 HOPS = len(trial().test_ends)
 (FIRST, FIRST_END), (SECOND, SECOND_END), (THIRD, _) = trial().event_hops
+
+NOTHING = Traces(np.empty(0), np.empty((0, 0)))
+UNSEEN = NOTHING, NOTHING
 
 
 def run(alerts: list[tuple[int, int | None]] | None = None) -> Run:
@@ -21,7 +25,7 @@ def run(alerts: list[tuple[int, int | None]] | None = None) -> Run:
     blame[FIRST] = [0.0, 1.0, 0.0]
     blame[FIRST_END - 1] = [0.3, 0.0, 0.7]
     scores[SECOND:SECOND_END] = np.nan
-    return Run(scores, np.full(HOPS, 4.0), blame, alerts or [], 0.0, 0.0)
+    return Run(scores, np.full(HOPS, 4.0), blame, alerts or [], *UNSEEN, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +81,7 @@ def test_a_long_stretch_is_thinned_without_losing_its_peak() -> None:
     hops = len(long.test_ends)
     scores = np.zeros(hops)
     scores[777] = 5.0
-    (scene,) = scenes(long, Run(scores, np.ones(hops), np.zeros((hops, 3)), [], 0.0, 0.0))
+    (scene,) = scenes(long, Run(scores, np.ones(hops), np.zeros((hops, 3)), [], *UNSEEN, 0.0, 0.0))
     assert len(scene.hours) <= MOST_POINTS
     assert max(value for value in scene.score if value is not None) == 5.0
     assert sorted(scene.hours) == scene.hours
