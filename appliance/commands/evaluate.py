@@ -167,19 +167,20 @@ def _quick(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _methods(text: str | None, quick: bool, ks: Sequence[int]) -> tuple[str, ...]:
+    from appliance.evaluation.adapted import ADAPTED  # noqa: PLC0415
     from appliance.evaluation.baselines import METHODS  # noqa: PLC0415
     from appliance.evaluation.methods import MissingExtra  # noqa: PLC0415
     from appliance.evaluation.service import APPLIANCE  # noqa: PLC0415
 
-    known = (APPLIANCE, *METHODS)
+    known = (APPLIANCE, *METHODS, *ADAPTED)
     if text is None:
-        return QUICK_METHODS if quick else known
+        return QUICK_METHODS if quick else known if any(ks) else (APPLIANCE, *METHODS)
     for name in (asked := _split(text)):
         if name not in known:
             near = difflib.get_close_matches(name, known, 1) or [", ".join(known)]
             raise typer.BadParameter(f"there is no method {name}; did you mean {near[0]}?", param_hint="--methods")
         with suppress(MissingExtra):
-            if name in METHODS and METHODS[name]().needs_labels and not any(ks):
+            if not any(ks) and (name in ADAPTED or (name in METHODS and METHODS[name]().needs_labels)):
                 raise typer.BadParameter(f"{name} learns from labelled events: ask for --k 1", param_hint="--k")
     return tuple(dict.fromkeys(asked))
 
