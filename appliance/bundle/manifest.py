@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}\Z")]
 """It becomes part of a file's name on the shelf."""
 Version = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 """Counts up; a lower one than that in service is refused."""

@@ -31,7 +31,7 @@ MAGIC = b"\x89BUNDLE\n"
 FORMAT = 1
 HEADER = struct.Struct("<8sIIQ8s")
 MAX_BYTES = 32 << 20
-"""A gateway reads the file whole and holds it twice while it is checked: a third of the 200 MB it may use."""
+"""A gateway holds the file, its tensors and a copy between them at once: half of the 200 MB that it may use."""
 MAX_MANIFEST_BYTES = 1 << 20
 
 

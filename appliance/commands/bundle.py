@@ -99,6 +99,8 @@ def pack(
 def verify(file: File, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Check a bundle as an appliance with these settings would, and show what is in it. Exit 1: it is refused.
 
+    Only install holds its version against that in service.
+
     Example: appliance bundle verify general-3.bundle
     """
     shelf = _shelf(config)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ from appliance.bundle.network import try_network
 from appliance.bundle.packing import pack
 from appliance.bundle.reading import parse
 from appliance.errors import BundleRefused
-from tests.bundle.made import KEY, NETWORK_SPECS, TENSOR_VALUES, TRUSTED, WITH_NETWORK, about, by_hand, network
+from tests.bundle.made import KEY, NETWORK_SPECS, TENSOR_VALUES, TRUSTED, WITH_NETWORK, about, by_hand, network, packed
 
 FILE = "general-1.bundle"
 
@@ -36,6 +39,7 @@ def test_a_network_that_does_what_is_expected_is_accepted() -> None:
         (network(weight=np.nan), "not_finite", "output embedding of network.onnx is not finite on noise"),
         (network(weight=np.inf), "not_finite", "output embedding of network.onnx is not finite on noise"),
     ],
+    ids=lambda each: each if isinstance(each, str) else "",
 )
 def test_one_that_does_not_is_refused(onnx: bytes, reason: str, says: str) -> None:
     with pytest.raises(BundleRefused) as caught:
@@ -56,3 +60,20 @@ def test_one_that_does_not_run_is_not_packed(tmp_path: Path) -> None:
     with pytest.raises(BundleRefused, match=r"general-1.bundle: network.onnx does not run: "):
         pack(out, about(), TENSOR_VALUES, KEY, b"not onnx")
     assert not out.exists()
+
+
+def test_opening_a_network_reports_to_nobody(tmp_path: Path) -> None:
+    """Left to itself onnxruntime keeps a device id and a queue of events in the user's folder, and sends them."""
+    file = packed(tmp_path, network=network())
+    home = tmp_path / "home"
+    home.mkdir()
+    script = (
+        "from pathlib import Path\n"
+        "from appliance.bundle.network import try_network\n"
+        "from appliance.bundle.reading import read_shipped\n"
+        f"try_network(read_shipped(Path({str(file)!r})), 'a')\n"
+    )
+    unset = ("XDG_CACHE_HOME", "CI", "GITHUB_ACTIONS", "ORT_DISABLE_TELEMETRY")  # each stops or moves it
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    subprocess.run([sys.executable, "-c", script], env=environment | {"HOME": str(home)}, check=True)
+    assert list(home.iterdir()) == []

@@ -189,6 +189,7 @@ def put(**values: Any) -> Callable[[dict[str, Any]], Any]:
         (by_hand(drop("version")), "bad_manifest", "missing required field `version`"),
         (by_hand(put(version=0)), "bad_manifest", "`int` >= 1"),
         (by_hand(put(name="../../etc/passwd")), "bad_manifest", "`$.name`"),
+        (by_hand(put(name="general\n")), "bad_manifest", "`$.name`"),
         (by_hand(put(metrics={"vus_pr": None})), "bad_manifest", "`$.metrics[...]`"),
         (by_hand(put(surprise=1)), "bad_manifest", "`surprise`"),
         (by_hand(put(members=[])), "bad_manifest", "members, none, are not those in the file"),
@@ -203,6 +204,7 @@ def put(**values: Any) -> Callable[[dict[str, Any]], Any]:
         (by_hand(tensors=struct.pack("<Q", 2**60)), "bad_tensors", "tensors.safetensors cannot be read"),
         (by_hand(tensors=save({})), "bad_manifest", "tensor mean is missing and the manifest says float32 (3)"),
     ],
+    ids=lambda each: each if isinstance(each, str) else "",
 )
 def test_what_is_rightly_signed_and_wrong_is_refused_too(raw: bytes, reason: str, says: str) -> None:
     refused = refusal(raw)
