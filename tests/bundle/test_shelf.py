@@ -8,18 +8,18 @@ import shutil
 import signal
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.bundle.shelf import KEPT, STATE, Change, Shelf
+from appliance.bundle.shelf import KEPT, STATE, Shelf
 from appliance.bundle.signing import SigningKey
 from appliance.errors import BundleError, BundleRefused
-from tests.bundle.interrupted import CONTEXT, FAILED, FINISHED, How, cut_off, interrupted
+from tests.bundle.interrupted import FAILED, FINISHED, How, Interrupter, interrupter
 from tests.bundle.made import EXPECTED, TENSOR_VALUES, TRUSTED, WITH_NETWORK, network, packed
 
 VERSIONS = range(1, 8)
@@ -30,6 +30,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     """Bundles of one name, by version."""
     folder = tmp_path_factory.mktemp("made")
     return {version: packed(folder, version) for version in VERSIONS}
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[Interrupter]:
+    """Makes changes in other processes, and stops them."""
+    with interrupter(TRUSTED) as found:
+        yield found
 
 
 @pytest.fixture
@@ -263,15 +270,17 @@ def test_any_order_of_installs_and_rollbacks_leaves_a_tidy_shelf(
             assert files == {STATE, *(each.entry.file for each in listed)} - ({STATE} if not listed else set())
 
 
-def stopped_everywhere(how: How, change: partial[Change], folder: Path, next_one: Path) -> Iterator[int | None]:
-    """The version in service after a change was stopped at its first step, its second, and so on."""
+def stopped_everywhere(
+    other: Interrupter, how: How, install: Path | None, folder: Path, next_one: Path
+) -> Iterator[int | None]:
+    """The version in service after a change was stopped before its first step, its second, and so on."""
     left: set[frozenset[str]] = set()
     line, status = 0, -1
     while status != FINISHED:
         line += 1
         copy = folder.with_name(f"stopped-{line}")
         shutil.copytree(folder, copy)
-        status = interrupted(how, line, change, copy, TRUSTED)
+        status = other.change(copy, install, how=how, line=line)
         assert status in {FINISHED, -signal.SIGKILL if how == "killed" else FAILED}
         shelf = Shelf(copy, TRUSTED, EXPECTED)
         yield version(shelf)
@@ -288,46 +297,47 @@ def stopped_everywhere(how: How, change: partial[Change], folder: Path, next_one
 @pytest.mark.parametrize("how", ["killed", "disk full"])
 @pytest.mark.parametrize("installed", [[], [1, 2, 3, 4, 5]], ids=["the first", "with one to forget"])
 def test_an_install_stopped_anywhere_leaves_the_old_or_the_new(
-    tmp_path: Path, made: dict[int, Path], how: How, installed: list[int]
+    tmp_path: Path, made: dict[int, Path], other: Interrupter, how: How, installed: list[int]
 ) -> None:
     prepared = tmp_path / "prepared"
     prepared.mkdir()
     for each in installed:
         Shelf(prepared, TRUSTED, EXPECTED).install(made[each])
-    found = list(stopped_everywhere(how, partial(Shelf.install, file=made[6]), prepared, made[7]))
-    old = max(installed, default=None)
+    found = list(stopped_everywhere(other, how, made[6], prepared, made[7]))
     switch = found.index(6)
     assert switch > 10
-    assert found == [old] * switch + [6] * (len(found) - switch)
+    assert found == [max(installed, default=None)] * switch + [6] * (len(found) - switch)
 
 
 @pytest.mark.parametrize("how", ["killed", "disk full"])
-def test_a_rollback_stopped_anywhere_leaves_either(tmp_path: Path, made: dict[int, Path], how: How) -> None:
+def test_a_rollback_stopped_anywhere_leaves_either(
+    tmp_path: Path, made: dict[int, Path], other: Interrupter, how: How
+) -> None:
     prepared = tmp_path / "prepared"
     for each in (1, 2):
         Shelf(prepared, TRUSTED, EXPECTED).install(made[each])
-    found = list(stopped_everywhere(how, partial(Shelf.rollback), prepared, made[7]))
+    found = list(stopped_everywhere(other, how, None, prepared, made[7]))
     switch = found.index(1)
     assert switch > 10
     assert found == [2] * switch + [1] * (len(found) - switch)
 
 
 @pytest.mark.parametrize("how", ["killed", "disk full"])
-@pytest.mark.parametrize(("change", "new"), [("install", 3), ("rollback", 1)], ids=["install", "rollback"])
+@pytest.mark.parametrize(("install", "new"), [(3, 3), (None, 1)], ids=["install", "rollback"])
 def test_a_write_cut_off_anywhere_leaves_the_old(
-    tmp_path: Path, made: dict[int, Path], how: How, change: str, new: int
+    tmp_path: Path, made: dict[int, Path], other: Interrupter, how: How, install: int | None, new: int
 ) -> None:
     folder = tmp_path / "bundles"
     shelf = Shelf(folder, TRUSTED, EXPECTED)
     for each in (1, 2):
         shelf.install(made[each])
-    changes = {"install": partial(Shelf.install, file=made[3]), "rollback": partial(Shelf.rollback)}
-    size = (made[3] if change == "install" else folder / STATE).stat().st_size  # the largest file that it writes
+    file = None if install is None else made[install]
+    size = (file or folder / STATE).stat().st_size  # the largest file that it writes
     for share in (0, 0.01, 0.5, 0.9):
-        stopped = cut_off(how, int(share * size), changes[change], folder, TRUSTED)
+        stopped = other.change(folder, file, how=how, size=int(share * size))
         assert stopped == (-signal.SIGXFSZ if how == "killed" else FAILED)
         assert version(shelf) == 2
-    assert cut_off(how, size, changes[change], folder, TRUSTED) == FINISHED
+    assert other.change(folder, file, how=how, size=size) == FINISHED
     assert version(shelf) == new
 
 
@@ -360,17 +370,15 @@ def test_nothing_is_named_before_it_is_on_the_disk(
     ]
 
 
-def test_two_who_install_wait_for_each_other(tmp_path: Path, made: dict[int, Path]) -> None:
+def test_two_who_install_wait_for_each_other(tmp_path: Path, made: dict[int, Path], other: Interrupter) -> None:
     folder = tmp_path / "bundles"
     shelf = Shelf(folder, TRUSTED, EXPECTED)
     shelf.install(made[1])
     lock = os.open(folder, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    other = CONTEXT.Process(target=shelf.install, args=(made[2],))
-    other.start()
-    other.join(1)
-    assert other.is_alive()
-    assert version(shelf) == 1  # who only reads does not wait
+    other.begin(folder, made[2])
+    time.sleep(1)
+    assert version(shelf) == 1  # and who only reads does not wait
     os.close(lock)
-    other.join(60)
-    assert (other.exitcode, version(shelf)) == (0, 2)
+    assert other.end() == FINISHED
+    assert version(shelf) == 2
