@@ -63,15 +63,21 @@ class Adapted:
         spans = spans_of(support)
         if self.mislabel is not None:
             spans = self.mislabel(spans, support, np.random.default_rng(seed))
-        past = traced.test[slice(0, support.seen)]
+        known = known_at(trial, traced, support, spans)
 
         def adapt() -> tuple[Judged, None]:
-            known = adapt_support.Support.of(traced.warm_up, past, spans, straddle=straddle(trial))
             head = self.adapter.adapt(self.prior, known)
             return Judged(head.rescore(traced.warm_up), head.rescore(traced.test)), None
 
         (judged, _), secs = timed(adapt)
         return judged._replace(test=np.nan_to_num(judged.test), fit_cpu_secs=secs)
+
+
+def known_at(trial: Trial, traced: Traced, support: Support, spans: list[Span] | None = None) -> adapt_support.Support:
+    """Return what the appliance would know, with the labels of a support or with others."""
+    past = traced.test[slice(0, support.seen)]
+    labels = spans_of(support) if spans is None else spans
+    return adapt_support.Support.of(traced.warm_up, past, labels, straddle=straddle(trial))
 
 
 def straddle(trial: Trial) -> int:

@@ -32,6 +32,7 @@ from appliance.evaluation.cache import (
 from appliance.evaluation.datasets import Entry, Skipped, load
 from appliance.evaluation.explaining import Blamed, Scene, blamed, scenes
 from appliance.evaluation.measuring import PER_WEEK, Alerting, Answer, deployed, grace_hops, measure
+from appliance.evaluation.held_out_prior import Gains, gains
 from appliance.evaluation.methods import Method, MissingExtra, Support, Unsuited
 from appliance.evaluation.results import Row
 from appliance.evaluation.service import APPLIANCE, Run, operate
@@ -110,6 +111,15 @@ def run_trial(trial: Trial, request: Request, measured: Measured) -> None:
             for k in bench.ks(method):
                 bench.baseline(method, k, seed)
     measured.unsuited, measured.failed = (list(dict.fromkeys(each)) for each in (measured.unsuited, measured.failed))
+
+
+def prior_gains(entry: Entry, cache: Path, ks: Sequence[int]) -> Gains | None:
+    """Measure every prior of adaptation on one recording; None where it has too few events."""
+    trial = load(entry)
+    if isinstance(trial, Skipped):
+        return None
+    bench = _Bench(trial, Request((APPLIANCE,), tuple(ks), cache), Measured(entry.dataset, trial.machine))
+    return bench.prior_gains()
 
 
 class _Bench:
@@ -193,6 +203,13 @@ class _Bench:
             question = *_known(support), seeds, self._appliance.key
             found = self._found(method.name, k, 0, [ADAPTATION], question, find)
             self._measured.rows += found.rows if found is not None else []
+
+    def prior_gains(self) -> Gains | None:
+        """Measure every prior of adaptation; None where there are too few events, or the service scores nothing."""
+        if self.tail is None or not self.labelled_ks or self._appliance is None:
+            return None
+        supports = {k: self._support(k) for k in self.labelled_ks}
+        return gains(self.trial, self._traced, supports, self.tail.start)
 
     def _support(self, k: int) -> Support:
         alerts = self._appliance.alerts if k and self._appliance is not None else []
