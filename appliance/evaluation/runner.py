@@ -31,8 +31,8 @@ from appliance.evaluation.cache import (
 )
 from appliance.evaluation.datasets import Entry, Skipped, load
 from appliance.evaluation.explaining import Blamed, Scene, blamed, scenes
-from appliance.evaluation.measuring import PER_WEEK, Alerting, Answer, deployed, grace_hops, measure
 from appliance.evaluation.held_out_prior import Gains, gains
+from appliance.evaluation.measuring import PER_WEEK, Alerting, Answer, deployed, grace_hops, measure
 from appliance.evaluation.methods import Method, MissingExtra, Support, Unsuited
 from appliance.evaluation.results import Row
 from appliance.evaluation.service import APPLIANCE, Run, operate
