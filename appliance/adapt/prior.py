@@ -15,7 +15,7 @@ KNOTS = (1, 2, 5, 10)
 class Prior:
     """Meta-parameters of adaptation. The defaults are those that come with the package."""
 
-    share: tuple[float, ...] = (0.2, 0.35, 0.5, 0.6)
+    share: tuple[float, ...] = (0.3, 0.5, 0.75, 0.9)
     """[knot] of the labelled parts against the prior's strangeness."""
     by_rank: tuple[float, ...] = (0.0, 0.5, 0.5, 0.5)
     """[knot] of the parts made of ranks among all normal windows so far, against those of the warm-up's ranks."""
@@ -23,7 +23,7 @@ class Prior:
     """[knot] of likeness to a labelled event beyond ``certain``."""
     certain: float = 1.8
     """ln(1 + -ln tail rank) of likeness from which it is no accident."""
-    surprise: float = 2.3
+    surprise: float = 2.0
     """ln(1 + -ln tail rank) of labelled events under the prior from which labels add nothing, because it knew."""
     ridge: float = 10.0
     """Penalty on weights by loudness, in variances of the normal windows."""

@@ -35,7 +35,7 @@ _MOST_GAIN = 0.3
 
 
 def _scaled(weights: tuple[float, ...], by: float) -> tuple[float, ...]:
-    return tuple(min(0.9, weight * by) for weight in weights)
+    return tuple(min(0.95, weight * by) for weight in weights)
 
 
 RIDGES = ((3.0, 2.0), (10.0, 5.0), (30.0, 15.0))
@@ -53,7 +53,7 @@ GRID: list[Prior] = [
     )
     for ridge, share, by_rank, boost, certain, surprising in product(
         RIDGES,
-        (0.5, 1.0, 1.5),
+        (1 / 3, 2 / 3, 1.0, 4 / 3),
         ((0.0,) * 4, (0.0, 0.5, 0.5, 0.5), (0.5,) * 4, (1.0,) * 4),
         (0.0, 1.0, 2.0),
         (1.6, 1.8, 2.1),
