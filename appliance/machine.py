@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +15,11 @@ from numpy.typing import NDArray
 from appliance.detect.calibrate import Threshold
 from appliance.detect.detector import Detector, DetectorOptions
 from appliance.detect.scales import Past
-from appliance.history import History, Readings
+from appliance.history import History, Readings, without
 from appliance.incidents import AlertRules, IncidentTracker
-from appliance.records import Alert, Blank, Block, Floats, Model, Score, Signal, Trace, Window
+from appliance.ingest.reasons import likely, refuse
+from appliance.labels import Labels
+from appliance.records import Alert, Blank, Block, Floats, Label, LabelVerdict, Model, Score, Signal, Trace, Window
 from appliance.refit import RefitRules, Refits
 from appliance.screening import Screened, Screening, StateSource
 from appliance.sensor_incidents import SensorIncidents
@@ -72,7 +76,8 @@ class Machine:
         self._options = detector
         self._seed = seed
         self._state = state or StateSource()
-        self._refits = Refits(refits or RefitRules(), grid=grid, warmup_windows=warmup_windows, seed=seed)
+        self._new_refits = partial(Refits, refits or RefitRules(), grid=grid, warmup_windows=warmup_windows, seed=seed)
+        self._refits = self._new_refits()
         self._screening: Screening | None = None
         self._detector: Detector | None = None
         self._known: tuple[str, ...] = ()  # the detector's channels: the first of the grid's
@@ -82,6 +87,7 @@ class Machine:
         self._past = Past(grid.length, grid.hop)
         self._next_start: float | None = None  # of the window after the last one, if nothing is left out between
         self._readings = Readings(name, grid)
+        self._labels = Labels()
         self._last: Score | None = None
         self._screened: Screened | None = None  # what the last window passed
 
@@ -93,14 +99,16 @@ class Machine:
         self._note_silence(window.start)
         blocks = self._readings.settle(window, closed.settled)
         coverage = float(np.mean(~np.isnan(window.values[: len(self._known) or None])))
-        self._screened = screened = self._screen(window)
+        bad = self._labels.bad_at(window.start, window.end)
+        self._screened = screened = self._screen(window, bad)
         score, trace = self._score(window, coverage, screened)
         was_open = self.incidents.is_open
         alert = self.incidents.update(score)
         if self._detector is not None and score.score is not None and not was_open:
             opened = alert is not None and alert.opened_at == score.end  # and not again, within its cooldown
             self._detector.spend(opened, self._windows_per_week, self._budget)
-        sensor_alerts = [] if screened is None else self.sensor_incidents.update(score, screened.latest)
+        sensor_alerts = [] if screened is None else self.sensor_incidents.update(score, screened.latest, bad)
+        self._labels.note(sensor_alerts if alert is None else [alert, *sensor_alerts])
         reason = self._refits.take(
             score,
             alert,
@@ -114,17 +122,64 @@ class Machine:
             if reason is not None:
                 model = self._fit(history, blocks)
                 self._refits.refitted(window.end, None if model is None else reason)
-        elif coverage >= self._min_coverage:
+        elif coverage >= self._min_coverage and score.blank != "maintenance":
             self._warm += 1
             if self._warm >= self._warmup_windows:
-                if self._version:
+                if self._refits.begun:
                     self._refits.refitted(window.end, "lost")
                 else:
-                    self._refits.first_fitted(window.end)
+                    self._refits.first_fitted(window.end, "new_normal" if self._version else None)
                 model = self._fit(history, blocks)
         self._remember(closed.settled, score, screened)
         self._last = score
         return Judged(score, alert, sensor_alerts, blocks, model, trace)
+
+    def label(self, asked: Label, received_at: float) -> tuple[Label, list[Alert]]:
+        """Take in an operator's label; return it with its stretch filled in, and the alerts that it changes.
+
+        Raises
+        ------
+        DecodeError
+            Why it cannot be used; nothing has changed.
+        """
+        newest = self.grid.newest_time
+        assert newest is not None  # there is no machine without a reading
+        if asked.channel is not None and asked.channel not in self.grid.channels:
+            detail = f'label on {self.name}: channel "{asked.channel}"{likely(asked.channel, self.grid.channels)}'
+            raise refuse("bad_label", detail)
+        label = self._labels.add(asked, newest=newest, received_at=received_at)
+        assert label.start is not None
+        # Between two windows: no other change of an alert has this time, and in InfluxDB takes its place.
+        cells = self._spec.length - self._spec.hop + 0.5
+        at = newest if self._next_start is None else self._next_start + cells * self._spec.period_secs
+        end = math.inf if label.end is None else label.end
+        if label.channel is not None:
+            changed = None if label.cleared else self.sensor_incidents.judge(label.channel, label.verdict, at)
+        else:
+            changed = self.incidents.judge(label.verdict, label.start, end, at)
+            self._heed(label.verdict, label.start, min(end, newest), newest)
+        alerts = [] if changed is None else [changed]
+        self._labels.note(alerts)
+        return label, alerts
+
+    def knows(self, label: Label) -> bool:
+        """Whether this very label was taken in before."""
+        return label in self._labels
+
+    def _heed(self, verdict: LabelVerdict, start: float, end: float, newest: float) -> None:
+        """Learn, or stop learning, from what a label says of a stretch up to the newest reading."""
+        if verdict == "false_alarm":
+            self._refits.vouch(start, end)
+        elif verdict == "fault":
+            self._refits.doubt(end, newest)
+        elif verdict == "new_normal" and self._next_start is not None:
+            hop_secs = self._spec.hop * self._spec.period_secs
+            begin = min(max(math.floor(start / hop_secs) * hop_secs, self._began or 0.0), self._next_start)
+            self._detector = self._screening = self._screened = None
+            self._known, self._began = (), begin
+            self._refits = self._new_refits()
+            self._refits.vouch(begin, self._next_start)
+            self._warm = round((self._next_start - begin) / hop_secs)
 
     def _note_silence(self, start: float) -> None:
         """Keep the past in step with the clock where windows were stepped over."""
@@ -137,7 +192,7 @@ class Machine:
         """Take settled cells [channel, hop] into the past; what was not judged must not be judged later either."""
         if score.blank is not None:
             self._past.forget()
-        if score.blank in {"stopped", "starting"}:
+        if score.blank in {"stopped", "starting", "maintenance"}:
             settled = np.full_like(settled, np.nan)
         elif screened is not None:
             masked = np.logical_and.reduce(np.isnan(screened.values), axis=1)
@@ -146,16 +201,18 @@ class Machine:
                 settled[: len(masked)][masked] = np.nan
         self._past.extend(settled)
 
-    def _screen(self, window: Window) -> Screened | None:
+    def _screen(self, window: Window, bad: set[str]) -> Screened | None:
         """Look at sensors and operating state; None where nothing is known of them."""
         if self._screening is None or window.incomplete in GONE:
             return None
-        return self._screening.take(window)
+        return self._screening.take(window, bad)
 
     def _score(self, window: Window, coverage: float, screened: Screened | None) -> tuple[Score, Trace | None]:
         blank: Blank | None = None
         if coverage < self._min_coverage or window.incomplete in GONE:
             blank = "no_data"
+        elif self._labels.maintained(window.start, window.end):
+            blank = "maintenance"
         elif self._detector is None:
             blank = "learning"
         elif screened is None or not np.isfinite(screened.values).any():
@@ -236,7 +293,12 @@ class Machine:
         spans = self._refits.spans(channels) if self._version else []
         stretches = [(span.first * hop_secs, span.end * hop_secs) for span in spans]
         stretches = stretches or [(self._began, self._readings.newest(fresh))]
-        series, share = self._readings.series(stretches, history, fresh, channels=channels, since=self._began)
+        stretches = without(stretches, self._labels.not_learned())
+        rows = {name: row for row, name in enumerate(self.grid.channels)}
+        hidden = [(rows[name], bad) for name, every in self._labels.bad_sensors().items() for bad in every]
+        series, share = self._readings.series(
+            stretches, history, fresh, channels=channels, since=self._began, hidden=hidden
+        )
         if self._detector is not None and share < _LEAST_SHARE:
             raise ValueError("more than half of what was to be learned again is no longer in the history")
         return series
@@ -266,6 +328,7 @@ class Machine:
             "silent_channels": [] if last is None else [c for c in self.grid.channels if c not in last.signals],
             "operating": None if self._screened is None else self._screened.operating,
             "sensor_faults": {} if last is None else last.sensor_faults,
+            "bad_sensors": sorted(self._labels.bad_at(self.grid.newest_time or 0.0, math.inf)),
             "score": None if last is None else last.score,
             "threshold": None if last is None else last.threshold,
             "extrapolated": None if last is None else last.extrapolated,
@@ -291,6 +354,7 @@ class Machine:
             "past": self._past.snapshot(),
             "next_start": self._next_start,
             "pending": self._readings.snapshot(),
+            "labels": self._labels.snapshot(),
             "detector": None if self._detector is None else self._detector.snapshot()[1],
             "screening": None if self._screening is None else self._screening.snapshot()[1],
         }
@@ -320,6 +384,8 @@ class Machine:
         if "refits" in state:
             self._refits.restore(state["refits"])
         self._readings.restore(state["pending"])
+        if "labels" in state:
+            self._labels.restore(state["labels"])
         return True
 
 

@@ -4,6 +4,7 @@
 
     Message ─ router ─ codec ─┬─ Sample ─ grid ─ Window ─ screening ─ detector ─ Score ─ incidents ─ Alert
                               └─ quarantine (with its reason)
+    Message ─ router ─ label ── Machine: what is learned from, judged and masked from here on
 
 What comes out is a function of the order of the messages alone: reading the journal again gives the same scores. The
 service feeds the journal in and stores what comes out; nothing here knows of threads, clocks, files or sockets.
@@ -16,15 +17,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from appliance.dedupe import RecentMessages
 from appliance.detect.detector import DetectorOptions
 from appliance.errors import DecodeError
 from appliance.history import History
 from appliance.incidents import AlertRules
 from appliance.ingest.codecs import Codec
+from appliance.ingest.labels import LABEL, label_route, read_label
+from appliance.ingest.reasons import likely, refuse
 from appliance.ingest.topics import Route, Router
 from appliance.machine import Machine
-from appliance.records import Block, Decoded, Message, Model, Outcome, Quarantined, Sample
+from appliance.records import Block, Command, Decoded, Message, Model, Outcome, Quarantined, Sample, TopicMatch
 from appliance.refit import RefitRules
 from appliance.screening import StateSource
 from appliance.windows import GridSpec
@@ -56,6 +61,12 @@ class Rules:
     max_machines: int = 1000
     remembered_messages: int = 8192
     """How many messages back a repeat is recognised; at least twice what the broker may have in flight."""
+    prefix: str = "appliance"
+    """Of our own topics: labels come in under it."""
+
+
+MOST_ANSWERS = 100
+"""Answers to labels in one outcome: a flood of them is not answered one by one."""
 
 
 class Pipeline:
@@ -72,7 +83,7 @@ class Pipeline:
     """
 
     def __init__(self, sources: Sequence[Source], rules: Rules, history: History) -> None:
-        self._router = Router([source.route for source in sources])
+        self._router = Router([label_route(rules.prefix), *(source.route for source in sources)])
         self._sources = {source.route.name: source for source in sources}
         self._rules = rules
         self._history = history
@@ -90,6 +101,9 @@ class Pipeline:
         repeated = self._recent.seen(message)
         try:
             match = self._router.match(message.topic)
+            if match.source == LABEL:
+                self._hear(message, match, outcome)
+                return
             decoded = self._sources[match.source].codec.decode(match, message.payload, message.received_at)
         except DecodeError as error:
             outcome.counts["", "messages_quarantined"] += 1
@@ -110,6 +124,33 @@ class Pipeline:
             if sample.values:
                 self._place(message, source, sample, outcome)
         outcome.commands += decoded.commands
+
+    def _hear(self, message: Message, match: TopicMatch, outcome: Outcome) -> None:
+        """Take in an operator's label, and answer: they wait for it."""
+        name, known = match.machine, False
+        answer: dict[str, Any] = {"id": None, "machine": name, "stored": False}
+        try:
+            asked = read_label(name, message.payload, message.received_at)
+            answer["id"] = asked.id
+            machine = self.machines.get(name)
+            if machine is None:
+                raise refuse("unknown_machine", f"label on {name}: no such machine{likely(name, self.machines)}")
+            known = machine.knows(asked)
+            if not known:
+                label, alerts = machine.label(asked, message.received_at)
+                outcome.labels.append(label)
+                outcome.alerts += alerts
+                outcome.statuses[name] = machine.status(message.received_at)
+                self._changed.add(name)
+        except DecodeError as error:
+            outcome.counts["", "messages_quarantined"] += 1
+            self._quarantine(message, error.reason, error.detail, 1, "", outcome)
+            answer["error"] = error.detail
+        else:
+            outcome.counts[name, "labels_repeated" if known else "labels"] += 1
+            answer |= {"stored": True, "repeated": known}
+        if len(outcome.commands) < MOST_ANSWERS:
+            outcome.commands.append(Command(f"{match.topic}/answer", orjson.dumps(answer)))
 
     def _place(self, message: Message, source: Source, sample: Sample, outcome: Outcome) -> None:
         counts, name, readings = outcome.counts, sample.machine, len(sample.values)

@@ -5,6 +5,7 @@ A record is frozen and knows nothing of where it came from or goes to. This modu
 ::
 
     Message → (topic) TopicMatch → (codec) Decoded[Sample] → (grid) Window → (detector) Verdict → Score → Alert
+    Message → (topic) TopicMatch → Label, an operator's word on what lies between two times
     and all that came of some messages, to be stored together: Outcome
 """
 
@@ -131,8 +132,9 @@ class Verdict:
 Trust = Literal["learning", "prior"]
 AlertState = Literal["open", "acknowledged", "closed"]
 AlertKind = Literal["machine", "sensor"]
-Blank = Literal["learning", "no_data", "stopped", "starting"]
+Blank = Literal["learning", "no_data", "stopped", "starting", "maintenance"]
 SensorFault = Literal["stuck", "dropout", "out_of_range", "noise", "unit_change"]
+LabelVerdict = Literal["fault", "false_alarm", "maintenance", "new_normal", "bad_sensor"]
 
 
 class Signal(NamedTuple):
@@ -195,6 +197,36 @@ class Alert:
     kind: AlertKind = "machine"
     sensor_fault: SensorFault | None = None
     """What the sensor suffers from; None for an alert of the machine."""
+    verdict: LabelVerdict | None = None
+    """What an operator has said of it while it was the machine's latest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """An operator's verdict on a stretch of a machine's life."""
+
+    id: str
+    """Chosen by the sender, or made from the message: the same one twice is one label."""
+    machine: str
+    verdict: LabelVerdict
+    start: float | None
+    """Unix seconds, event time; None only until the machine has put in where its alert began, or its newest reading."""
+    end: float | None
+    """Unix seconds; None: until further notice."""
+    said_at: float
+    """Unix seconds: when, by the sender's clock, or when it arrived."""
+    said_by: str | None = None
+    via: str = "mqtt"
+    """By which way it came in: mqtt, cli, web, grafana."""
+    fault: str | None = None
+    """What kind of fault, in the operator's words."""
+    channel: str | None = None
+    """The one whose sensor is bad."""
+    cleared: bool = False
+    """Of a bad sensor: it is well again."""
+    alert: str | None = None
+    """The alert it is about, where one was named."""
+    note: str | None = None
 
 
 class Block(NamedTuple):
@@ -208,8 +240,9 @@ class Block(NamedTuple):
     """[channel, time] in the machine's own units, NaN where nothing came."""
 
 
-RefitReason = Literal["schedule", "drift", "routine", "lost"]
-"""Why a machine was fitted again: its time had come; its normal changed; a routine showed; its model was unusable."""
+RefitReason = Literal["schedule", "drift", "routine", "lost", "new_normal"]
+"""Why a machine was fitted again: its time had come; its normal changed; a routine showed; its model was unusable; an
+operator called what it does now normal."""
 
 
 class Model(NamedTuple):
@@ -245,6 +278,7 @@ class Outcome:
     blocks: list[Block] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
     models: dict[str, Model] = field(default_factory=dict)
     statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Machine → what it looks like from outside."""

@@ -38,6 +38,15 @@ def readings(cells: Iterable[int], *, offset: float = 0.0, machine: str = "m") -
     return messages
 
 
+def said(verdict: str, *, at: int, machine: str = "m", **keys: object) -> Message:
+    """An operator's label, sent ``at`` a cell; from and to are given in cells, as ``start`` and ``end``."""
+    body: dict[str, object] = {"verdict": verdict, **keys}
+    for cell, key in (("start", "from"), ("end", "to")):
+        if cell in body:
+            body[key] = BEGIN + float(str(body.pop(cell)))
+    return Message(f"appliance/machines/{machine}/label".encode(), json.dumps(body).encode(), BEGIN + at + 0.3)
+
+
 def as_messages(names: Sequence[str], values: Floats, cells: Iterable[int], **more: float) -> list[Message]:
     """One message a second with what [channel, time] holds there, less what is missing, and with what is given more."""
     messages = []

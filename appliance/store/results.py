@@ -13,7 +13,7 @@ import numpy as np
 import zstandard
 
 from appliance.errors import StoreError
-from appliance.records import Alert, Block, Model, Outcome, Quarantined, Score
+from appliance.records import Alert, Block, Label, Model, Outcome, Quarantined, Score
 from appliance.store import packing
 from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
 
@@ -51,6 +51,7 @@ class Results:
             self._store_scores(connection, outcome.scores)
             self._store_alerts(connection, outcome.alerts)
             self._store_blocks(connection, outcome.blocks)
+            self._store_labels(connection, outcome.labels)
             connection.executemany(
                 "INSERT INTO quarantine (received_at, topic, payload, reason, detail, readings)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -125,6 +126,13 @@ class Results:
                 (alert.id, alert.machine, alert.state, alert.opened_at, body),
             )
             connection.execute("INSERT INTO alert_log (alert, body) VALUES (?, ?)", (alert.id, body))
+
+    def _store_labels(self, connection: apsw.Connection, labels: Iterable[Label]) -> None:
+        connection.executemany(
+            # A machine whose state was lost takes the same label in again.
+            "INSERT OR IGNORE INTO labels (id, machine, body) VALUES (?, ?, ?)",
+            [(label.id, label.machine, msgspec.msgpack.encode(label)) for label in labels],
+        )
 
     def _store_blocks(self, connection: apsw.Connection, blocks: Iterable[Block]) -> None:
         connection.executemany(

@@ -65,4 +65,11 @@ MIGRATIONS: tuple[str, ...] = (
         sink TEXT NOT NULL, at REAL NOT NULL, reason TEXT NOT NULL, body TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    -- What operators have said, in the order in which it was taken in.
+    CREATE TABLE labels (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, machine TEXT NOT NULL, body BLOB NOT NULL,
+        UNIQUE (machine, id)
+    ) STRICT;
+    """,
 )

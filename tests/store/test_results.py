@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from appliance.errors import StoreError
-from appliance.records import Alert, Block, Message, Model, Outcome, Quarantined, Score, Signal
+from appliance.records import Alert, Block, Label, Message, Model, Outcome, Quarantined, Score, Signal
 from appliance.store import queries
 from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
 from appliance.store.journal import Journal
@@ -65,6 +65,18 @@ def test_logs_give_back_every_change_of_an_alert_and_queries_its_last_state(data
     assert [alert for _, alert in Logs(database).alerts(0, 10)] == [ALERT, closed]
     assert queries.alerts(database) == [closed]
     assert queries.alerts(database, open_only=True) == queries.alerts(database, machine="other") == []
+
+
+def test_a_label_is_stored_once_and_given_back_in_the_order_of_its_coming(database: Database) -> None:
+    first = Label("b", "m", "fault", NOW, NOW + 60, NOW + 90, said_by="maria", fault="bearing")
+    second = replace(first, id="a", verdict="bad_sensor", end=None, channel="temp", fault=None, cleared=True)
+    results = Results(database)
+    results.commit(Outcome(labels=[first, second]), 1)
+    results.commit(Outcome(labels=[replace(first, note="again"), replace(first, machine="n")]), 2)
+    given = [label for _, label in Logs(database).labels(0, 10)]
+    assert given == [first, second, replace(first, machine="n")]
+    assert queries.labels(database, machine="m") == [second, first]
+    assert queries.labels(database, limit=1) == [replace(first, machine="n")]
 
 
 def test_an_outcome_is_stored_whole_or_not_at_all(database: Database) -> None:
