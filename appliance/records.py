@@ -260,6 +260,20 @@ class Trace(NamedTuple):
     """[trait]."""
 
 
+class TraceBlock(NamedTuple):
+    """Traces of windows in time order, in the precision in which they are kept."""
+
+    machine: str
+    model: int
+    """Which fit saw them: those of another cannot be compared."""
+    ends: Floats
+    """[n] Unix seconds: of each window's end."""
+    strangeness: NDArray[np.float32]
+    """[n]."""
+    traits: NDArray[np.float16]
+    """[n, trait]."""
+
+
 class Quarantined(NamedTuple):
     """A message, or part of one, that could not be used."""
 
@@ -276,6 +290,7 @@ class Outcome:
     scores: list[Score] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
+    traces: list[TraceBlock] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)

@@ -13,12 +13,13 @@ import numpy as np
 import zstandard
 
 from appliance.errors import StoreError
-from appliance.records import Alert, Block, Label, Model, Outcome, Quarantined, Score
+from appliance.records import Alert, Block, Label, Model, Outcome, Quarantined, Score, TraceBlock
 from appliance.store import packing
 from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
 
 log = logging.getLogger(__name__)
 
+_TRACE_PARTS = ("ends", "strangeness", "traits")
 QUARANTINED_BYTES = 4096
 """A refused message is kept up to this size: enough to see what it was."""
 
@@ -52,6 +53,7 @@ class Results:
             self._store_alerts(connection, outcome.alerts)
             self._store_blocks(connection, outcome.blocks)
             self._store_labels(connection, outcome.labels)
+            self._store_traces(connection, outcome)
             connection.executemany(
                 "INSERT INTO quarantine (received_at, topic, payload, reason, detail, readings)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -147,6 +149,34 @@ class Results:
                 for block in blocks
             ],
         )
+
+    def _store_traces(self, connection: apsw.Connection, outcome: Outcome) -> None:
+        connection.executemany(
+            "INSERT OR REPLACE INTO traces VALUES (?, ?, ?, ?)",
+            [
+                (
+                    block.machine,
+                    block.model,
+                    float(block.ends[0]),
+                    self._pressed({"ends": block.ends, "strangeness": block.strangeness, "traits": block.traits}),
+                )
+                for block in outcome.traces
+            ],
+        )
+        connection.executemany(  # what an older fit saw cannot be compared with what is seen now
+            "DELETE FROM traces WHERE machine = ? AND model < ?",
+            [(name, model.version) for name, model in outcome.models.items()],
+        )
+
+    def traces(self, machine: str, model: int, start: float, end: float) -> list[TraceBlock]:
+        """Read what a machine's fit saw: the blocks whose first window ends in [start, end), oldest first."""
+        rows = self._database.rows(
+            "SELECT first_end, body FROM traces WHERE machine = ? AND model = ? AND first_end >= ? AND first_end < ?"
+            " ORDER BY first_end",
+            (machine, model, start, end),
+        )
+        states = [self._expanded(body, f"trace of {machine} at {at:.0f}") for at, body in rows]
+        return [TraceBlock(machine, model, *(state[key] for key in _TRACE_PARTS)) for state in states if state]
 
     def history(self, machine: str, start: float, end: float) -> list[Block]:
         """Read a machine's stored blocks that begin in [start, end), Unix seconds, oldest first."""

@@ -71,5 +71,11 @@ MIGRATIONS: tuple[str, ...] = (
         number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, machine TEXT NOT NULL, body BLOB NOT NULL,
         UNIQUE (machine, id)
     ) STRICT;
+
+    -- What a machine's present detector saw of its windows, in blocks, as far back as the readings.
+    CREATE TABLE traces (
+        machine TEXT NOT NULL, model INTEGER NOT NULL, first_end REAL NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (machine, model, first_end)
+    ) STRICT, WITHOUT ROWID;
     """,
 )
