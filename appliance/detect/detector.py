@@ -151,7 +151,8 @@ class Detector:
         precedents = Precedents(windows.standard, strangeness)
         new = _without_precedent(windows.standard, strangeness)
         calibrator = Calibrator(new[::per_hop], block_windows(length, hop), options.confirm, options.of)
-        warm_up = Traces(new, np.hstack([*traits, windows.standard]))[::per_hop]
+        detectors = sum(len(lens.detectors) for lens in lenses.values())
+        warm_up = Traces(new, np.hstack([*traits, windows.standard]), detectors)[::per_hop]
         return cls(unit_of(hop), normaliser, lenses, narrower, precedents, calibrator), warm_up
 
     def score(self, window: Floats, past: Past | None = None) -> Verdict:

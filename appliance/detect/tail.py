@@ -41,6 +41,20 @@ class TailRank(Fitted):
         """Return each detector's -ln p ≥ 0 for its oddity of one window."""
         return list(map(_rank, self._grids, self._slopes, oddity))
 
+    def energies(self, oddity: Floats) -> Floats:
+        """Return the same of many windows [n, detector]: [n, detector]."""
+        energies = np.empty(oddity.shape)
+        for column, (grid, slope) in enumerate(zip(self.grid, self.slope, strict=True)):
+            values = oddity[:, column]
+            level = np.searchsorted(grid, values)
+            above = np.clip(level, 1, _GRID - 1)
+            below = grid[above - 1]
+            step = grid[above] - below
+            inside = above - 1 + np.divide(values - below, step, out=np.zeros(len(values)), where=step > 0)
+            beyond = _GRID_TOP + (values - grid[-1]) / slope
+            energies[:, column] = np.where(level == 0, 0.0, np.where(level == _GRID, beyond, inside * _STEP))
+        return energies
+
     def _prepare(self) -> None:
         """One window's few numbers are faster to look up in lists than in arrays."""
         self._grids: list[list[float]] = self.grid.tolist()

@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 from appliance.detect.state import State
 from appliance.records import Floats
 
-FEATURE_KINDS = 4
-"""Standard features of each channel: `Windows.features`."""
-
 
 @dataclass(frozen=True)
 class Traces:
@@ -28,18 +25,34 @@ class Traces:
     """[n] combined evidence before calibration."""
     traits: Floats
     """[n, trait] loudness of each detector, then the standard features [kind x channel]."""
+    detectors: int
+    """How many of the traits are loudness."""
+
+    @property
+    def loudness(self) -> Floats:
+        """[n, detector] ln(1 + evidence), 0 where a scale had nothing to go by."""
+        return self.traits[:, : self.detectors]
+
+    @property
+    def features(self) -> Floats:
+        """[n, kind x channel] in their usual spreads."""
+        return self.traits[:, self.detectors :]
 
     def __len__(self) -> int:
         return len(self.strangeness)
 
     def __getitem__(self, which: slice | NDArray[np.intp]) -> Traces:
-        return Traces(self.strangeness[which], self.traits[which])
+        return Traces(self.strangeness[which], self.traits[which], self.detectors)
 
     def snapshot(self) -> State:
         """State to be stored, in the precision that traces are kept in."""
-        return {"strangeness": self.strangeness.astype(np.float32), "traits": self.traits.astype(np.float16)}
+        return {
+            "strangeness": self.strangeness.astype(np.float32),
+            "traits": self.traits.astype(np.float16),
+            "detectors": self.detectors,
+        }
 
     @classmethod
     def restore(cls, state: State) -> Self:
         """Take them out of the store again."""
-        return cls(state["strangeness"].astype(np.float64), state["traits"].astype(np.float64))
+        return cls(state["strangeness"].astype(np.float64), state["traits"].astype(np.float64), state["detectors"])

@@ -125,7 +125,7 @@ def operate(trial: Trial, *budgets: float) -> list[Run]:
         taught = new(budget)
         taught.restore(copy.deepcopy(learned.state), copy.deepcopy(learned.model))
         warm_up = Traces.restore(learned.model.state["warm_up"])
-        watch = _Watch(trial, cells, warm_up.traits.shape[1])
+        watch = _Watch(trial, cells, warm_up)
         rest = itertools.islice(_samples(trial, cells), learned.samples, None)
         windows, secs = timed(functools.partial(_watch, taught, watch, list(learned.blocks), learned.waiting, rest))
         if np.isnan(watch.scores).all():
@@ -193,7 +193,7 @@ def _watch(
 class _Watch:
     """Scores and alerts on the hops of a trial; windows that are no hop of it leave no trace."""
 
-    def __init__(self, trial: Trial, cells: Cells, traits: int) -> None:
+    def __init__(self, trial: Trial, cells: Cells, warm_up: Traces) -> None:
         hops = len(trial.test_ends)
         self._period_secs = trial.period_secs
         self._hop_of = {int(cells[end - 1]) + 1: hop for hop, end in enumerate(trial.test_ends)}
@@ -201,7 +201,7 @@ class _Watch:
         self.scores = np.full(hops, np.nan)
         self.thresholds = np.full(hops, np.nan)
         self.blame = np.zeros((hops, len(trial.channels)))
-        self.traces = Traces(np.full(hops, np.nan), np.zeros((hops, traits), dtype=np.float32))
+        self.traces = Traces(np.full(hops, np.nan), np.zeros((hops, warm_up.traits.shape[1])), warm_up.detectors)
         self.alerts: dict[int, int | None] = {}  # the hop at which it first opened → at which it closed for good
 
     def note(self, judged: Judged) -> None:

@@ -14,7 +14,7 @@ from tests.evaluation.conformance import trial
 HOPS = len(trial().test_ends)
 (FIRST, FIRST_END), (SECOND, SECOND_END), (THIRD, _) = trial().event_hops
 
-NOTHING = Traces(np.empty(0), np.empty((0, 0)))
+NOTHING = Traces(np.empty(0), np.empty((0, 0)), 0)
 UNSEEN = NOTHING, NOTHING
 
 

@@ -1,0 +1,50 @@
+"""What is known before a machine's first label: how far labels are to be trusted, learned on other machines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+KNOTS = (1, 2, 5, 10)
+"""Numbers of labelled faults for which a weight is kept; between them they are interpolated in log k."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Meta-parameters of adaptation. The defaults are those that come with the package."""
+
+    share: tuple[float, ...] = (0.2, 0.35, 0.5, 0.6)
+    """[knot] of the labelled parts against the prior's strangeness."""
+    by_rank: tuple[float, ...] = (0.0, 0.5, 0.5, 0.5)
+    """[knot] of the parts made of ranks among all normal windows so far, against those of the warm-up's ranks."""
+    boost: tuple[float, ...] = (0.1, 0.3, 0.3, 0.3)
+    """[knot] of likeness to a labelled event beyond ``certain``."""
+    certain: float = 1.8
+    """ln(1 + -ln tail rank) of likeness from which it is no accident."""
+    surprise: float = 2.3
+    """ln(1 + -ln tail rank) of labelled events under the prior from which labels add nothing, because it knew."""
+    ridge: float = 10.0
+    """Penalty on weights by loudness, in variances of the normal windows."""
+    ridge_by_rank: float = 5.0
+    """The same on weights by rank."""
+
+    def trust(self, surprise: float) -> float:
+        """Return how far labels count, 0 to 1, whose events the prior found so surprising."""
+        return 1.0 / (1.0 + math.exp(-(self.surprise - surprise) / _SOFTNESS))
+
+
+_SOFTNESS = 0.1
+"""Of the step at `Prior.surprise`."""
+
+
+def at(weights: tuple[float, ...], k: int) -> float:
+    """Interpolate a weight between the knots.
+
+    Examples
+    --------
+    >>> at((0.2, 0.4, 0.5, 0.6), 2), at((0.2, 0.4, 0.5, 0.6), 40)
+    (0.4, 0.6)
+    """
+    return float(np.interp(np.log(max(k, 1)), np.log(KNOTS), weights))
