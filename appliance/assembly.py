@@ -5,14 +5,15 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
+from appliance.archive import Archive
 from appliance.config import Settings, SourceSettings
 from appliance.courier import Courier
 from appliance.credentials import secret
 from appliance.detect.detector import DetectorOptions
-from appliance.history import History
 from appliance.incidents import AlertRules
 from appliance.ingest.broker import BrokerOptions, Tls
 from appliance.ingest.codecs import build_codec
+from appliance.ingest.commands import command_route
 from appliance.ingest.labels import label_route
 from appliance.ingest.topics import Route, TopicPattern
 from appliance.notify import Publish, build_notifier
@@ -107,14 +108,14 @@ def rules(settings: Settings) -> Rules:
 
 
 def filters(settings: Settings) -> list[str]:
-    """Return what to subscribe to: the sources' topics, and operators' labels."""
-    sources = [TopicPattern(source.topic).filter for source in settings.source]
-    return [*sources, label_route(settings.mqtt.prefix).pattern.filter]
+    """Return what to subscribe to: the sources' topics, and those of operators."""
+    operators = [route(settings.mqtt.prefix).pattern.filter for route in (label_route, command_route)]
+    return [*(TopicPattern(source.topic).filter for source in settings.source), *operators]
 
 
-def pipeline(settings: Settings, history: History) -> Pipeline:
+def pipeline(settings: Settings, archive: Archive) -> Pipeline:
     """Build the whole live flow."""
-    return Pipeline([source(entry) for entry in settings.source], rules(settings), history)
+    return Pipeline([source(entry) for entry in settings.source], rules(settings), archive)
 
 
 def limits(settings: Settings) -> Limits:

@@ -30,6 +30,8 @@ for command in (
     inspect.quarantine,
     label.label,
     label.labels,
+    label.adapt,
+    label.rollback,
     demo.demo,
     replay.replay,
     compare.compare,

@@ -129,6 +129,18 @@ class Readings:
         series = np.hstack([_missing(channels, 0), *pieces]).astype(np.float64)
         return series, found / max(sum(end - first for first, end in stretches), period)
 
+    def between(self, stretch: Stretch, history: History, fresh: Sequence[Block], *, channels: int) -> Floats:
+        """Read a stretch again, every cell in its place: [channel, time] in raw units, NaN for what is not there."""
+        period, (first, end) = self._grid.period_secs, stretch
+        cells = _missing(channels, round((end - first) / period)).astype(np.float64)
+        stored = history(self._machine, first - (BLOCK_CELLS + self._grid.hop) * period, end)
+        for block in [*stored, *fresh, *self._pending]:
+            at = round((block.start - first) / period)
+            skipped, kept = max(0, -at), max(0, min(block.values.shape[1], cells.shape[1] - at))
+            if skipped < kept:
+                cells[: len(block.values), at + skipped : at + kept] = block.values[:, skipped:kept]
+        return cells
+
     def snapshot(self) -> list[list[Any]]:
         """State for a restart."""
         return [[block.start, list(block.channels), block.values] for block in self._pending]

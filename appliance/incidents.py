@@ -130,6 +130,11 @@ class IncidentTracker:
         self.current = replace(self.current or alert, verdict=verdict, updated_at=at)
         return self.current
 
+    def note(self, learned: str) -> Alert | None:
+        """Note at the latest alert what was learned from a verdict on it."""
+        self.current = None if self.current is None else replace(self.current, learned=learned)
+        return self.current
+
     def _is_dismissed(self, value: float, threshold: float) -> bool:
         """Whether a window still belongs to what an operator has called a false alarm."""
         if self._dismissed is None:
@@ -147,7 +152,7 @@ class IncidentTracker:
         before = self.current
         ended = None if before is None else before.closed_at
         if before is not None and ended is not None and score.end - ended <= self.rules.cooldown_secs:
-            again = replace(before, state="open", closed_at=None, updated_at=score.end, verdict=None)
+            again = replace(before, state="open", closed_at=None, updated_at=score.end, verdict=None, learned=None)
             self.current = self._at_peak(again, score, score.score) if score.score > _peak(before) else again
         else:
             channels = _worst(score.contributions)

@@ -128,6 +128,14 @@ class Labels:
         """Return the stretches that no normal is to be learned from."""
         return [(piece.start, piece.end) for piece in self.standing() if piece.label.verdict in _NOT_LEARNED]
 
+    def suspected(self) -> list[Stretch]:
+        """Return the stretches of the machine's remembered alerts; the last one may have no end (infinity)."""
+        return [
+            (alert.since, math.inf if alert.closed_at is None else alert.closed_at)
+            for alert in self._alerts.values()
+            if alert.channel is None
+        ]
+
     def maintained(self, start: float, end: float) -> bool:
         """Whether the machine is under maintenance anywhere between two times."""
         if not any(label.verdict == "maintenance" for label in self._labels.values()):

@@ -12,15 +12,34 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.adapt.promote import Budget
+from appliance.adaptation import Adaptation, Adapted, Fit
+from appliance.archive import Archive
 from appliance.detect.calibrate import Threshold
 from appliance.detect.detector import Detector, DetectorOptions
 from appliance.detect.scales import Past
+from appliance.detect.traces import Traces
 from appliance.history import History, Readings, without
 from appliance.incidents import AlertRules, IncidentTracker
 from appliance.ingest.reasons import likely, refuse
 from appliance.labels import Labels
-from appliance.records import Alert, Blank, Block, Floats, Label, LabelVerdict, Model, Score, Trace, Window
+from appliance.records import (
+    Alert,
+    Blank,
+    Block,
+    Floats,
+    HeadRecord,
+    Label,
+    LabelVerdict,
+    Model,
+    Score,
+    Trace,
+    TraceBlock,
+    Trust,
+    Window,
+)
 from appliance.refit import RefitRules, Refits
+from appliance.retrace import retrace
 from appliance.screening import Screened, Screening, StateSource
 from appliance.sensor_incidents import SensorIncidents
 from appliance.signals import signals, usual_range
@@ -44,6 +63,20 @@ class Judged(NamedTuple):
     model: Model | None
     trace: Trace | None
     """What the detector saw, of a window that has a score."""
+    traces: list[TraceBlock]
+    """What is to be kept of that."""
+    head: HeadRecord | None
+    """Where a new fit came with one."""
+
+
+class Heeded(NamedTuple):
+    """What came of a label."""
+
+    label: Label
+    alerts: list[Alert]
+    """That it has changed."""
+    adapted: Adapted | None
+    """What was learned from it; None where there was nothing to learn."""
 
 
 class Machine:
@@ -89,6 +122,8 @@ class Machine:
         self._next_start: float | None = None  # of the window after the last one, if nothing is left out between
         self._readings = Readings(name, grid)
         self._labels = Labels()
+        per_week = Budget(false_alarms_per_week, self._windows_per_week)
+        self._adaptation = Adaptation(name, grid, alerts, per_week)
         self._last: Score | None = None
         self._screened: Screened | None = None  # what the last window passed
 
@@ -118,6 +153,7 @@ class Machine:
             sound=window.incomplete is None and not (screened and screened.spoilt),
             running=screened is None or screened.operating == "running",
         )
+        traces = [] if trace is None else self._adaptation.note(self._version, window.end, trace)
         model = None
         if self._detector is not None:
             if reason is not None:
@@ -131,12 +167,16 @@ class Machine:
                 else:
                     self._refits.first_fitted(window.end, "new_normal" if self._version else None)
                 model = self._fit(history, blocks)
+        head = None
+        if model is not None:
+            again, head = self._learn_again(model, history, blocks, window.end)
+            traces += again
         self._remember(closed.settled, score, screened)
         self._last = score
-        return Judged(score, alert, sensor_alerts, blocks, model, trace)
+        return Judged(score, alert, sensor_alerts, blocks, model, trace, traces, head)
 
-    def label(self, asked: Label, received_at: float) -> tuple[Label, list[Alert]]:
-        """Take in an operator's label; return it with its stretch filled in, and the alerts that it changes.
+    def label(self, asked: Label, received_at: float, archive: Archive) -> Heeded:
+        """Take in an operator's label, and learn from it.
 
         Raises
         ------
@@ -159,9 +199,59 @@ class Machine:
         else:
             changed = self.incidents.judge(label.verdict, label.start, end, at)
             self._heed(label.verdict, label.start, min(end, newest), newest)
+        adapted = self.adapt(archive) if label.channel is None else None
+        if adapted is not None and changed is not None:
+            changed = self.incidents.note(adapted.words)
         alerts = [] if changed is None else [changed]
         self._labels.note(alerts)
-        return label, alerts
+        return Heeded(label, alerts, adapted)
+
+    def adapt(self, archive: Archive) -> Adapted | None:
+        """Make a head of all labels; None where there is nothing to learn from."""
+        fit = self._in_service(archive)
+        adapted = None if fit is None else self._adaptation.adapt(fit, self._labels)
+        return self._rescaled(adapted)
+
+    def roll_back(self, archive: Archive) -> Adapted | None:
+        """Go back to the head before the present one; None while the machine learns."""
+        fit = self._in_service(archive)
+        adapted = None if fit is None else self._adaptation.roll_back(fit, self._labels, archive.head)
+        return self._rescaled(adapted)
+
+    def _in_service(self, archive: Archive) -> Fit | None:
+        model = None if self._detector is None else archive.model(self.name)
+        if self._detector is None or model is None or model.version != self._version:
+            return None
+        return Fit(self._detector, model.version, Traces.restore(model.state["warm_up"]), archive.traces)
+
+    def _rescaled(self, adapted: Adapted | None) -> Adapted | None:
+        if adapted is not None and adapted.record is not None:
+            self._refits.rescaled()
+        return adapted
+
+    def _learn_again(
+        self, model: Model, history: History, fresh: Sequence[Block], end: float
+    ) -> tuple[list[TraceBlock], HeadRecord | None]:
+        """Have a new fit look at what was labelled before it, and make a head of that."""
+        assert self._detector is not None
+        assert self._began is not None
+        self._adaptation.forget()
+        labelled = [
+            (max(piece.start, self._began), min(piece.end, end))
+            for piece in self._labels.standing()
+            if piece.label.verdict in {"fault", "false_alarm"} and piece.end > self._began
+        ]
+        read = partial(self._readings.between, history=history, fresh=fresh, channels=len(self._known))
+        blocks: list[TraceBlock] = []
+        for at, trace in retrace(self._detector, self._spec, labelled, read, until=end):
+            blocks += self._adaptation.note(model.version, at, trace)
+        warm_up = Traces.restore(model.state["warm_up"])
+
+        def stored(_: str, __: int, first: float, last: float) -> list[TraceBlock]:
+            return [block for block in blocks if first <= block.ends[0] < last]
+
+        adapted = self._adaptation.adapt(Fit(self._detector, model.version, warm_up, stored), self._labels)
+        return blocks, None if adapted is None else adapted.record
 
     def knows(self, label: Label) -> bool:
         """Whether this very label was taken in before."""
@@ -176,6 +266,7 @@ class Machine:
         elif verdict == "new_normal" and self._next_start is not None:
             hop_secs = self._spec.hop * self._spec.period_secs
             begin = min(max(math.floor(start / hop_secs) * hop_secs, self._began or 0.0), self._next_start)
+            self._adaptation.forget()
             self._detector = self._screening = self._screened = None
             self._known, self._began = (), begin
             self._refits = self._new_refits()
@@ -232,7 +323,7 @@ class Machine:
             value, threshold = verdict.score, limit.score
             alarm, extrapolated = value >= threshold, limit.extrapolated
             evidence = verdict.evidence
-            trace = Trace(verdict.strangeness, verdict.traits)
+            trace = Trace(verdict.unlabelled, verdict.traits)
             contributions = dict(zip(self._known, verdict.contributions.tolist(), strict=True))
             calm = self._refits.calm and not self._detector.overspent
             if calm and not alarm and not self.incidents.is_open and window.incomplete is None:
@@ -245,7 +336,7 @@ class Machine:
             score=value,
             threshold=threshold,
             alarm=alarm,
-            trust="learning" if self._detector is None else "prior",
+            trust=self._trust,
             blank=blank,
             extrapolated=extrapolated,
             coverage=coverage,
@@ -256,6 +347,12 @@ class Machine:
             sensor_faults={} if screened is None else screened.sensor_faults,
         )
         return score, trace
+
+    @property
+    def _trust(self) -> Trust:
+        if self._detector is None:
+            return "learning"
+        return f"adapted({self._adaptation.labels})" if self._adaptation.labels else "prior"
 
     def _limit(self, detector: Detector) -> Threshold:
         return detector.threshold(self._windows_per_week, self._budget)
@@ -319,7 +416,9 @@ class Machine:
             "source": self.source,
             "received_at": at,
             "newest": self.grid.newest_time,
-            "trust": "learning" if self._detector is None else "prior",
+            "trust": self._trust,
+            "head": self._adaptation.in_service,
+            "learned": self._adaptation.words,
             "refitted_at": self._refits.refitted_at,
             "refit_reason": self._refits.reason,
             "learned_hours": round(min(self._warm, self._warmup_windows) * hours, 2),
@@ -356,11 +455,12 @@ class Machine:
             "next_start": self._next_start,
             "pending": self._readings.snapshot(),
             "labels": self._labels.snapshot(),
+            "adaptation": self._adaptation.snapshot(),
             "detector": None if self._detector is None else self._detector.snapshot()[1],
             "screening": None if self._screening is None else self._screening.snapshot()[1],
         }
 
-    def restore(self, state: dict[str, Any], model: Model | None) -> bool:
+    def restore(self, state: dict[str, Any], model: Model | None, head: HeadRecord | None = None) -> bool:
         """Take up a snapshot; False, and nothing taken, where the grid was changed.
 
         A model that is missing or of another version is fitted anew from the stored history, at the next window.
@@ -370,7 +470,8 @@ class Machine:
         if state["detector"] is not None and model is not None and model.version == state["version"]:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 screening = Screening.restore(model.state["screening"], state["screening"])
-                self._detector = Detector.restore(model.state["detector"], state["detector"])
+                adopted = None if head is None else head.state
+                self._detector = Detector.restore(model.state["detector"], state["detector"], adopted)
                 self._screening = screening
                 self._take_up(model.state["channels"], model.state["usual"])
         self.grid.restore(state["grid"])
@@ -387,4 +488,6 @@ class Machine:
         self._readings.restore(state["pending"])
         if "labels" in state:
             self._labels.restore(state["labels"])
+        if "adaptation" in state:
+            self._adaptation.restore(state["adaptation"])
         return True

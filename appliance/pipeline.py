@@ -19,17 +19,19 @@ from typing import Any
 
 import orjson
 
+from appliance.archive import Archive, Unstored
 from appliance.dedupe import RecentMessages
 from appliance.detect.detector import DetectorOptions
 from appliance.errors import DecodeError
-from appliance.history import History
 from appliance.incidents import AlertRules
 from appliance.ingest.codecs import Codec
-from appliance.ingest.labels import LABEL, label_route, read_label
+from appliance.ingest.commands import COMMAND, command_route
+from appliance.ingest.labels import LABEL, label_route
 from appliance.ingest.reasons import likely, refuse
 from appliance.ingest.topics import Route, Router
 from appliance.machine import Machine
-from appliance.records import Block, Command, Decoded, Message, Model, Outcome, Quarantined, Sample, TopicMatch
+from appliance.operators import take_command, take_label
+from appliance.records import Command, Decoded, Message, Model, Outcome, Quarantined, Sample, TopicMatch
 from appliance.refit import RefitRules
 from appliance.screening import StateSource
 from appliance.windows import GridSpec
@@ -62,11 +64,11 @@ class Rules:
     remembered_messages: int = 8192
     """How many messages back a repeat is recognised; at least twice what the broker may have in flight."""
     prefix: str = "appliance"
-    """Of our own topics: labels come in under it."""
+    """Of our own topics: labels and commands come in under it."""
 
 
 MOST_ANSWERS = 100
-"""Answers to labels in one outcome: a flood of them is not answered one by one."""
+"""Answers to operators in one outcome: a flood is not answered one by one."""
 
 
 class Pipeline:
@@ -78,15 +80,16 @@ class Pipeline:
         In the order of the configuration: the first pattern that matches a topic takes it.
     rules
         What holds for every machine.
-    history
-        Reads a machine's stored blocks back, when it has seen enough to be fitted.
+    archive
+        Reads back what is stored of a machine, when it is fitted or learns from a label.
     """
 
-    def __init__(self, sources: Sequence[Source], rules: Rules, history: History) -> None:
-        self._router = Router([label_route(rules.prefix), *(source.route for source in sources)])
+    def __init__(self, sources: Sequence[Source], rules: Rules, archive: Archive) -> None:
+        operators = [label_route(rules.prefix), command_route(rules.prefix)]
+        self._router = Router([*operators, *(source.route for source in sources)])
         self._sources = {source.route.name: source for source in sources}
         self._rules = rules
-        self._history = history
+        self._archive = archive
         self._recent = RecentMessages(rules.remembered_messages)
         self._changed: set[str] = set()
         self.machines: dict[str, Machine] = {}
@@ -101,8 +104,8 @@ class Pipeline:
         repeated = self._recent.seen(message)
         try:
             match = self._router.match(message.topic)
-            if match.source == LABEL:
-                self._hear(message, match, outcome)
+            if match.source in {LABEL, COMMAND}:
+                self._hear(message, match, repeated, outcome)
                 return
             decoded = self._sources[match.source].codec.decode(match, message.payload, message.received_at)
         except DecodeError as error:
@@ -125,32 +128,25 @@ class Pipeline:
                 self._place(message, source, sample, outcome)
         outcome.commands += decoded.commands
 
-    def _hear(self, message: Message, match: TopicMatch, outcome: Outcome) -> None:
-        """Take in an operator's label, and answer: they wait for it."""
-        name, known = match.machine, False
-        answer: dict[str, Any] = {"id": None, "machine": name, "stored": False}
+    def _hear(self, message: Message, match: TopicMatch, repeated: bool, outcome: Outcome) -> None:
+        """Take in what an operator sends, and answer: they wait for it."""
+        name, stored = match.machine, Unstored(self._archive, outcome)
         try:
-            asked = read_label(name, message.payload, message.received_at)
-            answer["id"] = asked.id
             machine = self.machines.get(name)
             if machine is None:
-                raise refuse("unknown_machine", f"label on {name}: no such machine{likely(name, self.machines)}")
-            known = machine.knows(asked)
-            if not known:
-                label, alerts = machine.label(asked, message.received_at)
-                outcome.labels.append(label)
-                outcome.alerts += alerts
-                outcome.statuses[name] = machine.status(message.received_at)
-                self._changed.add(name)
+                raise refuse("unknown_machine", f"no machine is called {name}{likely(name, self.machines)}")
+            if match.source == LABEL:
+                answer = take_label(machine, message, stored, outcome)
+            else:
+                answer = take_command(machine, message, stored, outcome, repeated=repeated)
+            outcome.statuses[name] = machine.status(message.received_at)
+            self._changed.add(name)
         except DecodeError as error:
             outcome.counts["", "messages_quarantined"] += 1
             self._quarantine(message, error.reason, error.detail, 1, "", outcome)
-            answer["error"] = error.detail
-        else:
-            outcome.counts[name, "labels_repeated" if known else "labels"] += 1
-            answer |= {"stored": True, "repeated": known}
+            answer = {"id": _id_of(message), "stored": False, "error": error.detail}
         if len(outcome.commands) < MOST_ANSWERS:
-            outcome.commands.append(Command(f"{match.topic}/answer", orjson.dumps(answer)))
+            outcome.commands.append(Command(f"{match.topic}/answer", orjson.dumps({"machine": name, **answer})))
 
     def _place(self, message: Message, source: Source, sample: Sample, outcome: Outcome) -> None:
         counts, name, readings = outcome.counts, sample.machine, len(sample.values)
@@ -179,19 +175,19 @@ class Pipeline:
             detail = f"{name} already has {source.grid.max_channels} channels; raise max_channels or name fewer"
             self._quarantine(message, "too_many_channels", detail, placement.refused, name, outcome)
 
-        def history(name: str, start: float, end: float) -> list[Block]:
-            waiting = (block for block in outcome.blocks if block.machine == name and start <= block.start < end)
-            return [*self._history(name, start, end), *waiting]
-
+        stored = Unstored(self._archive, outcome)
         for closed in placement.closed:
-            verdict = machine.take(closed, history)
+            verdict = machine.take(closed, stored.history)
             outcome.scores.append(verdict.score)
             outcome.blocks += verdict.blocks
+            outcome.traces += verdict.traces
             if verdict.alert is not None:
                 outcome.alerts.append(verdict.alert)
             outcome.alerts += verdict.sensor_alerts
             if verdict.model is not None:
                 outcome.models[name] = verdict.model
+            if verdict.head is not None:
+                outcome.heads.append(verdict.head)
         if placement.closed or is_new:
             outcome.statuses[name] = machine.status(message.received_at)
 
@@ -259,10 +255,22 @@ class Pipeline:
                 dropped[name] = "there are more machines than detection.max_machines; it is forgotten"
                 continue
             try:
-                kept = machine.restore(state, models.get(name))
+                number = state["adaptation"]["in_service"] if "adaptation" in state else 0
+                head = self._archive.head(name, number) if number else None
+                kept = machine.restore(state, models.get(name), head)
             except (KeyError, TypeError, ValueError) as error:  # written by another version
                 kept, dropped[name] = False, f"its stored state cannot be read ({error!r}); it learns anew"
             if not kept:
                 del self.machines[name]
                 dropped.setdefault(name, f"the grid of source {state['source']} was changed; it learns anew")
         return dropped
+
+
+def _id_of(message: Message) -> str | None:
+    """Return the id of what could not be used, so that its sender knows the answer."""
+    try:
+        raw = orjson.loads(message.payload)
+    except orjson.JSONDecodeError:
+        return None
+    found = raw.get("id") if isinstance(raw, dict) else None
+    return found if isinstance(found, str) else None

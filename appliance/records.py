@@ -118,7 +118,9 @@ class Verdict:
     score: float
     """-log10 of the calibrated tail probability: 3 is one window in a thousand."""
     strangeness: float
-    """The combined evidence before calibration; comparable within one machine and fit only."""
+    """The combined evidence in the light of the labels, before calibration; comparable within one machine and head."""
+    unlabelled: float
+    """The same without the labels; comparable within one machine and fit."""
     extrapolated: bool
     """The score lies beyond what the sample of normal windows can show: its tail is a model, not a count."""
     evidence: dict[str, float]
@@ -129,7 +131,8 @@ class Verdict:
     """[trait] what the window looked like to the detectors: see `appliance.detect.traces`."""
 
 
-Trust = Literal["learning", "prior"]
+Trust = str
+"""``learning``; ``prior`` once it is learned; ``adapted(3)`` with a head made of three labels."""
 AlertState = Literal["open", "acknowledged", "closed"]
 AlertKind = Literal["machine", "sensor"]
 Blank = Literal["learning", "no_data", "stopped", "starting", "maintenance"]
@@ -199,6 +202,8 @@ class Alert:
     """What the sensor suffers from; None for an alert of the machine."""
     verdict: LabelVerdict | None = None
     """What an operator has said of it while it was the machine's latest."""
+    learned: str | None = None
+    """What that has changed, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +279,17 @@ class TraceBlock(NamedTuple):
     """[n, trait]."""
 
 
+class HeadRecord(NamedTuple):
+    """A head as it is stored, with the calibration that belongs to it."""
+
+    machine: str
+    number: int
+    """Counts every change of what is in service."""
+    words: str
+    """What it changed."""
+    state: dict[str, Any]
+
+
 class Quarantined(NamedTuple):
     """A message, or part of one, that could not be used."""
 
@@ -294,6 +310,7 @@ class Outcome:
     quarantined: list[Quarantined] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
+    heads: list[HeadRecord] = field(default_factory=list)
     models: dict[str, Model] = field(default_factory=dict)
     statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Machine → what it looks like from outside."""

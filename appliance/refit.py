@@ -164,6 +164,11 @@ class Refits:
             self._since_change += 1
         return self._due(score.end)
 
+    def rescaled(self) -> None:
+        """Note that scores mean something else from here on: a change in them is no drift."""
+        self._drift.reset()
+        self._since_change = None
+
     def vouch(self, start: float, end: float) -> None:
         """Take in a stretch that an operator calls normal, Unix seconds: what was suspected there no longer is."""
         self._alerted = False

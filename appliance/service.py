@@ -59,7 +59,7 @@ class Service:
         limits = assembly.limits(settings)
         self._retention = Retention(self._database, limits)
         self._results = results
-        self._pipeline = assembly.pipeline(settings, results.history)
+        self._pipeline = assembly.pipeline(settings, results)
         self._worker = Worker(self._pipeline, Journal(self._database), results, self._send)
         window = settings.mqtt.receive_maximum
         self._inbox = Inbox(

@@ -119,7 +119,7 @@ class Worker:
     def _checkpoint_due(self) -> bool:
         if self.position == self.checkpointed:
             return False
-        if self._outcome.models:  # a fit takes seconds: not again after the next restart
+        if self._outcome.models or self._outcome.heads:  # either takes a while: not again after the next restart
             return True
         age = time.monotonic() - self._checkpoint_at
         return self._since_checkpoint >= CHECKPOINT_MESSAGES or age > CHECKPOINT_SECS
@@ -142,6 +142,8 @@ class Worker:
         for label in self._outcome.labels:
             who, note = label.said_by or "somebody", f": {label.note}" if label.note else ""
             log.info("%s: label %s, %s, by %s via %s%s", label.machine, label.id, label.verdict, who, label.via, note)
+        for head in self._outcome.heads:
+            log.info("%s: head %d in service: %s", head.machine, head.number, head.words)
         self._send(self._outcome.commands)
         self.stored = self.position
         self._outcome = Outcome()

@@ -1,7 +1,7 @@
-"""``appliance label`` says what was the matter with a machine; ``appliance labels`` lists what was said.
+"""``label`` says what was the matter with a machine, ``labels`` lists what was said; ``adapt`` and ``rollback``.
 
-A label goes the way of every message: to the broker, from there into the journal, and only then to its machine. Nothing
-writes to the database beside the service.
+What is said goes the way of every message: to the broker, from there into the journal, and only then to its machine.
+Nothing writes to the database beside the service.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import getpass
 import re
 import secrets
 import time
-from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
-import orjson
 import typer
 
 from appliance.commands.common import (
@@ -28,13 +27,15 @@ from appliance.commands.common import (
     write_json,
 )
 from appliance.config import Settings, load
-from appliance.errors import DecodeError, Refused, Retry
+from appliance.errors import DecodeError
+from appliance.ingest.commands import CommandKind, MachineCommand, write_command
 from appliance.ingest.labels import read_label, write_label
 from appliance.ingest.times import read_time
 from appliance.records import Label, LabelVerdict
 from appliance.store import queries
 from appliance.store.database import Database
 
+WaitOption = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the answer.")]
 _RELATIVE = re.compile(r"([+-])(\d+(?:\.\d+)?)([smhd])")
 _UNIT_SECS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 NAME_CELLS = 20
@@ -56,7 +57,7 @@ def label(
     cleared: Annotated[bool, typer.Option("--cleared", help="The bad sensor is well again.")] = False,
     note: Annotated[str | None, typer.Option(help="For people.")] = None,
     by: Annotated[str | None, typer.Option(help="Who says so. Default: the user of this shell.")] = None,
-    wait_secs: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the answer.")] = 10.0,
+    wait_secs: WaitOption = 10.0,
     as_json: JsonOption = False,
 ) -> None:
     """Say what was the matter with a machine, and wait for what the appliance makes of it.
@@ -92,20 +93,8 @@ def label(
         read_label(machine, payload, now)
     except DecodeError as error:
         raise typer.BadParameter(error.detail) from error
-    answer = _ask(settings, asked, payload, wait_secs)
-    if as_json:
-        write_json(answer or {"id": asked.id, "machine": machine, "stored": None})
-    elif answer is None:
-        console.print(
-            f"[yellow]sent[/], but no answer within {wait_secs:g} s: the broker keeps it until the service takes it; "
-            "see `appliance status`, then `appliance labels`",
-            soft_wrap=True,
-        )
-    elif answer["stored"]:
-        console.print(f"[green]taken in[/]: {plain(machine)} {verdict}, label {asked.id}", soft_wrap=True)
-    else:
-        console.print(f"[red]refused[/]: {plain(answer['error'])}", soft_wrap=True)
-    raise typer.Exit(1 if answer is None else 0 if answer["stored"] else 2)
+    answer = _ask(settings, machine, "label", payload, asked.id, wait_secs)
+    _show(answer, f"{verdict} {machine}", wait_secs, as_json)
 
 
 def labels(
@@ -136,24 +125,65 @@ def labels(
     console.print(table if found else "No labels.")
 
 
-def _ask(settings: Settings, asked: Label, payload: bytes, wait_secs: float) -> dict[str, Any] | None:
-    """Publish a label; return the service's answer, None where none came in time."""
-    from appliance import assembly  # noqa: PLC0415 - scipy takes a second that --help should not
-    from appliance.ingest.session import Session  # noqa: PLC0415
+def adapt(
+    machine: Annotated[str, typer.Argument(help="As `appliance machines` shows it.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    wait_secs: WaitOption = 10.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn once more from all labels of a machine, and say what that changes. Exit as for `appliance label`.
 
-    ours = replace(
-        assembly.broker_options(settings), client_id=f"{settings.mqtt.client_id}-label-{asked.id[:6]}", will_topic=None
-    )
-    topic = f"{settings.mqtt.prefix}/machines/{asked.machine}/label"
-    try:
-        with Session(ours, lambda heard: asked.id.encode() in heard) as session:
-            session.subscribe(f"{topic}/answer")
-            session.publish(topic, payload)
-            heard = session.wait(wait_secs)
-    except (Retry, Refused) as error:
-        raise type(error)(f"broker {settings.mqtt.host}:{settings.mqtt.port}: {error}; nothing was sent") from error
-    answer: dict[str, Any] | None = None if heard is None else orjson.loads(heard)
-    return answer
+    Example: appliance adapt pump-1
+    """
+    _command(machine, "adapt", config, wait_secs, as_json)
+
+
+def rollback(
+    machine: Annotated[str, typer.Argument(help="As `appliance machines` shows it.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    wait_secs: WaitOption = 10.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a machine as before the last change that its labels made, one step. Exit as for `appliance label`.
+
+    Example: appliance rollback pump-1
+    """
+    _command(machine, "rollback", config, wait_secs, as_json)
+
+
+def _command(machine: str, kind: CommandKind, config: Path, wait_secs: float, as_json: bool) -> None:
+    asked = MachineCommand(kind, secrets.token_hex(8), getpass.getuser())
+    assert asked.id is not None
+    answer = _ask(load(config), machine, "command", write_command(asked), asked.id, wait_secs)
+    _show(answer, f"{kind} {machine}", wait_secs, as_json)
+
+
+def _ask(
+    settings: Settings, machine: str, what: str, payload: bytes, asked_id: str, wait_secs: float
+) -> dict[str, Any] | None:
+    from appliance import assembly  # noqa: PLC0415 - scipy takes a second that --help should not
+    from appliance.ingest.asking import ask  # noqa: PLC0415
+
+    topic = f"{settings.mqtt.prefix}/machines/{machine}/{what}"
+    return ask(assembly.broker_options(settings), topic, payload, asked_id, wait_secs)
+
+
+def _show(answer: dict[str, Any] | None, what: str, wait_secs: float, as_json: bool) -> None:
+    """Show the service's answer and end with its exit status."""
+    if as_json:
+        write_json(answer or {"stored": None})
+    elif answer is None:
+        console.print(
+            f"[yellow]sent[/], but no answer within {wait_secs:g} s: the broker keeps it until the service takes it; "
+            "see `appliance status`, then `appliance labels`",
+            soft_wrap=True,
+        )
+    elif answer["stored"]:
+        learned = f": {answer['learned']}" if answer["learned"] else ""
+        console.print(f"[green]taken in[/]: {plain(what)}{plain(learned)}", soft_wrap=True)
+    else:
+        console.print(f"[red]refused[/]: {plain(answer['error'])}", soft_wrap=True)
+    raise typer.Exit(1 if answer is None else 0 if answer["stored"] else 2)
 
 
 def _moment(text: str | None, now: float, option: str) -> float | None:

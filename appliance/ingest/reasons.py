@@ -12,6 +12,7 @@ from typing import Literal, get_args
 from appliance.errors import DecodeError
 
 Reason = Literal[
+    "bad_command",
     "bad_label",
     "bad_line",
     "bad_name",
@@ -44,6 +45,7 @@ Reason = Literal[
 ]
 
 REASONS: Mapping[str, str] = {
+    "bad_command": "a command to a machine cannot be used as it is; its detail says what to write instead",
     "bad_label": "a label cannot be used as it is; its detail says what to write instead",
     "bad_line": "a line is not InfluxDB line protocol",
     "bad_name": "a machine or channel name is empty, too long, or holds characters that cannot be shown",

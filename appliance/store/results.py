@@ -13,12 +13,14 @@ import numpy as np
 import zstandard
 
 from appliance.errors import StoreError
-from appliance.records import Alert, Block, Label, Model, Outcome, Quarantined, Score, TraceBlock
+from appliance.records import Alert, Block, HeadRecord, Label, Model, Outcome, Quarantined, Score, TraceBlock
 from appliance.store import packing
 from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
 
 log = logging.getLogger(__name__)
 
+KEPT_HEADS = 5
+"""Of each machine: as many steps back."""
 _TRACE_PARTS = ("ends", "strangeness", "traits")
 QUARANTINED_BYTES = 4096
 """A refused message is kept up to this size: enough to see what it was."""
@@ -54,6 +56,7 @@ class Results:
             self._store_blocks(connection, outcome.blocks)
             self._store_labels(connection, outcome.labels)
             self._store_traces(connection, outcome)
+            self._store_heads(connection, outcome.heads)
             connection.executemany(
                 "INSERT INTO quarantine (received_at, topic, payload, reason, detail, readings)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -167,6 +170,28 @@ class Results:
             "DELETE FROM traces WHERE machine = ? AND model < ?",
             [(name, model.version) for name, model in outcome.models.items()],
         )
+
+    def _store_heads(self, connection: apsw.Connection, heads: Iterable[HeadRecord]) -> None:
+        for head in heads:
+            connection.execute(
+                "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?)",
+                (head.machine, head.number, head.words, self._pressed(head.state)),
+            )
+            connection.execute(
+                "DELETE FROM heads WHERE machine = ? AND number <= ?", (head.machine, head.number - KEPT_HEADS)
+            )
+
+    def head(self, machine: str, number: int) -> HeadRecord | None:
+        """Read one of a machine's last heads; None where it is not kept."""
+        rows = self._database.rows("SELECT words, body FROM heads WHERE machine = ? AND number = ?", (machine, number))
+        states = [(words, self._expanded(body, f"head {number} of {machine}")) for words, body in rows]
+        return next((HeadRecord(machine, number, words, state) for words, state in states if state), None)
+
+    def model(self, machine: str) -> Model | None:
+        """Read the fit in service; None where there is none."""
+        rows = self._database.rows("SELECT version, body FROM models WHERE machine = ?", (machine,))
+        states = [(version, self._expanded(body, f"model of {machine}")) for version, body in rows]
+        return next((Model(version, state) for version, state in states if state), None)
 
     def traces(self, machine: str, model: int, start: float, end: float) -> list[TraceBlock]:
         """Read what a machine's fit saw: the blocks whose first window ends in [start, end), oldest first."""

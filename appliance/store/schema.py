@@ -77,5 +77,11 @@ MIGRATIONS: tuple[str, ...] = (
         machine TEXT NOT NULL, model INTEGER NOT NULL, first_end REAL NOT NULL, body BLOB NOT NULL,
         PRIMARY KEY (machine, model, first_end)
     ) STRICT, WITHOUT ROWID;
+
+    -- The last heads of each machine, and what they changed.
+    CREATE TABLE heads (
+        machine TEXT NOT NULL, number INTEGER NOT NULL, words TEXT NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (machine, number)
+    ) STRICT;
     """,
 )

@@ -41,7 +41,7 @@ def test_a_label_is_taken_in_answered_and_listed(tmp_path: Path, broker: Mosquit
         assert "bearing; by maria" in appliance.command("labels", "--machine", "pump").stdout
         refused = appliance.command("label", "pmp", "fault", *span)
         assert refused.returncode == 2
-        assert 'label on pmp: no such machine: did you mean "pump"?' in refused.stdout
+        assert 'no machine is called pmp: did you mean "pump"?' in refused.stdout
         wrong = appliance.command("label", "pump", "fault")
         assert wrong.returncode == 2
         assert "a fault needs from and to, or the id of an alert" in wrong.stderr

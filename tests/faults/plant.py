@@ -85,7 +85,7 @@ def undisturbed(config: Path, sent: Sequence[Message], file: Path) -> Database:
     journal, results = Journal(database), Results(database)
     for start in range(0, len(sent), 500):
         last = journal.append(sent[start : start + 500])
-    worker = Worker(assembly.pipeline(settings, results.history), journal, results, lambda commands: None)
+    worker = Worker(assembly.pipeline(settings, results), journal, results, lambda commands: None)
     worker.restore(0)
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -117,6 +117,14 @@ def stored(database: Database) -> dict[str, Table]:
             (machine, at): body for machine, at, body in database.rows("SELECT machine, start, body FROM samples")
         },
         "labels": {(label.machine, label.id): label for _, label in logs.labels(0, 2**31)},
+        "heads": {
+            (machine, number): (words, body)
+            for machine, number, words, body in database.rows("SELECT machine, number, words, body FROM heads")
+        },
+        "traces": {
+            (machine, model, at): body
+            for machine, model, at, body in database.rows("SELECT machine, model, first_end, body FROM traces")
+        },
         "models": {(machine,): (version, body) for machine, version, body in database.rows("SELECT * FROM models")},
     }
 

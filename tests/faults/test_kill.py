@@ -67,6 +67,9 @@ def test_kills_around_labels_change_nothing(
     told = [(label.machine, label.verdict) for _, label in Logs(labelled.database).labels(0, 99)]
     assert sorted((str(point["machine"]), str(point["verdict"])) for point in points) == sorted(told)
     assert len(told) == 6
+    assert labelled.database.rows("SELECT DISTINCT machine FROM heads"), (
+        "labels must have taught, or nothing was compared"
+    )
 
 
 def test_a_kill_at_any_named_step_changes_nothing(
