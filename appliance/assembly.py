@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass
 
 from appliance.archive import Archive
+from appliance.bundle.shelf import Shelf
 from appliance.config import Settings, SourceSettings
 from appliance.courier import Courier
 from appliance.credentials import secret
@@ -60,6 +61,11 @@ def influx_options(settings: Settings) -> InfluxOptions | None:
         token=secret("influxdb.token_file", influx.token, influx.token_file) or "",
         cafile=None if influx.cafile is None else str(influx.cafile),
     )
+
+
+def shelf(settings: Settings) -> Shelf:
+    """Return the shelf of installed bundles."""
+    return Shelf(settings.storage.bundles, settings.bundles.trusted_keys)
 
 
 def source(settings: SourceSettings) -> Source:

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from appliance import __version__
-from appliance.commands import bench, check, compare, demo, evaluate, inspect, label, replay, run, simulate
+from appliance.commands import bench, bundle, check, compare, demo, evaluate, inspect, label, replay, run, simulate
 from appliance.commands.common import errors
 from appliance.errors import ApplianceError
 
@@ -41,6 +41,7 @@ for command in (
     app.command()(command)
 
 app.add_typer(bench.bench, name="bench")
+app.add_typer(bundle.bundle, name="bundle")
 
 
 @app.callback()

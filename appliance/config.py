@@ -27,6 +27,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from appliance.bundle.keys import parse_public_key
 from appliance.config_errors import explain, unknown_option
 from appliance.credentials import LOOPBACK, SECRETS, FilePath, refuse_plaintext
 from appliance.errors import ConfigError
@@ -215,6 +216,14 @@ class InfluxSettings(Section):
         return self
 
 
+class BundleSettings(Section):
+    """``[bundles]``."""
+
+    trusted_keys: Mapping[str, Annotated[bytes, BeforeValidator(parse_public_key)]] = Field(
+        default={}, description="Name = public key. A prior that comes with the software needs none."
+    )
+
+
 class StorageSettings(Section):
     """``[storage]``."""
 
@@ -229,6 +238,11 @@ class StorageSettings(Section):
     def database(self) -> Path:
         """The database file."""
         return self.data_dir / "appliance.db"
+
+    @property
+    def bundles(self) -> Path:
+        """The shelf of installed bundles."""
+        return self.data_dir / "bundles"
 
 
 class Settings(BaseSettings):
@@ -246,6 +260,7 @@ class Settings(BaseSettings):
     alerts: AlertSettings = AlertSettings()
     influxdb: InfluxSettings | None = None
     notify: tuple[Annotated[SerializeAsAny[NotifierOptions], BeforeValidator(_notifier)], ...] = ()
+    bundles: BundleSettings = BundleSettings()
     storage: StorageSettings = StorageSettings()
 
     @model_validator(mode="after")

@@ -9,6 +9,8 @@
     │   └── DiskFull       no room: hold, acknowledge nothing, try again when there is room
     ├── RecordingError     a file of recorded or simulated machine data cannot be read
     ├── ResultsError       a file of evaluation results cannot be read or written
+    ├── BundleError        a bundle cannot be packed, or the shelf of bundles cannot be read or written
+    │   └── BundleRefused  a bundle must not come into service: with its reason
     └── SinkError          a server that results are sent to
         ├── Retry          passing: try the same batch again later
         ├── Rejected       the batch was understood and refused: halve it until the bad point is found
@@ -57,6 +59,29 @@ class RecordingError(ApplianceError):
 
 class ResultsError(ApplianceError):
     """Evaluation results cannot be read or written; the text names file, row, column and remedy."""
+
+
+class BundleError(ApplianceError):
+    """A bundle cannot be packed, or the shelf of installed ones cannot be read or written."""
+
+
+class BundleRefused(BundleError):  # noqa: N818 - like the sinks' errors, it names what happened
+    """A bundle must not come into service; the one in service stays.
+
+    Parameters
+    ----------
+    file
+        Name of the bundle's file.
+    reason
+        A short fixed word for scripts, such as ``bad_signature``.
+    detail
+        What is wrong with what, and what to do.
+    """
+
+    def __init__(self, file: str, reason: str, detail: str) -> None:
+        super().__init__(f"{file}: {detail}")
+        self.file = file
+        self.reason = reason
 
 
 class SinkError(ApplianceError):

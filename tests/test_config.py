@@ -79,6 +79,9 @@ def complaint(file: Path, text: str) -> list[str]:
         (SOURCE + "[mqtt]\npassword = 'x'", "mqtt.password: a secret in this file; use password_file or APPLIANCE_M"),
         (SOURCE + "[influxdb]\nurl = 'https://h'\ntoken = 'x'", "influxdb.token: a secret in this file; use token_f"),
         (SOURCE + "[influxdb]\nurl = 'http://h'", "influxdb.url: http://h/ is not this machine and not https; use h"),
+        (SOURCE + "[bundles]\ntrusted_keys = { a = 'AAAA' }", "bundles.trusted_keys.a: is not 32 bytes in base64; co"),
+        (SOURCE + "[bundles]\ntrusted_keys = { a = 1 }", "bundles.trusted_keys.a: is not 32 bytes in base64; copy"),
+        (SOURCE + "[bundles]\ntrusted_key = {}", "bundles.trusted_key: is not an option; did you mean trusted_keys?"),
         (SOURCE + "[[notify]]\ntype = 'mail'", "notify[1].type: 'mail' is not a notifier; use one of mqtt, webhook"),
         (SOURCE + "[[notify]]\ntype = ['a']", "notify[1].type: ['a'] is not a notifier; use one of mqtt, webhook"),
         (SOURCE + "[[notify]]\ntype = 'mqtt'\nprefx = 'a'", "notify[1].prefx: is not an option; did you mean prefix?"),
@@ -114,10 +117,12 @@ def test_the_environment_wins_over_the_file(file: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("APPLIANCE_MQTT__PORT", "1999")
     monkeypatch.setenv("APPLIANCE_MQTT__TLS__CAFILE", "/ca.pem")
     monkeypatch.setenv("APPLIANCE_SITE", "works 2")
+    monkeypatch.setenv("APPLIANCE_BUNDLES__TRUSTED_KEYS", '{"a": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}')
     found = load(written(file, "site = 'works 1'\n" + SOURCE + "[mqtt]\nport = 1884\nclient_id = 'kept'"))
     assert (found.mqtt.port, found.mqtt.client_id, found.site) == (1999, "kept", "works 2")
     assert found.mqtt.tls is not None
     assert found.mqtt.tls.cafile == Path("/ca.pem")
+    assert found.bundles.trusted_keys == {"a": bytes(range(32))}
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,8 @@ def test_the_unit_is_exposed_less_than_promised() -> None:
 def test_the_sandbox_lets_the_libraries_of_the_service_work() -> None:
     """MemoryDenyWriteExecute is the one restriction that numerical libraries have tripped over."""
     needed = (
-        "numpy, scipy.stats, scipy.signal, river.drift, apsw, zstandard, orjson, msgspec, influxdb_client, paho.mqtt"
+        "numpy, scipy.stats, scipy.signal, river.drift, apsw, zstandard, orjson, msgspec, influxdb_client, paho.mqtt, "
+        "appliance.bundle.signing, safetensors.numpy"
     )
     script = (
         "import ctypes, mmap\n"
@@ -67,6 +68,9 @@ def test_the_sandbox_lets_the_libraries_of_the_service_work() -> None:
         f"import {needed}\n"
         "numpy.linalg.svd(numpy.eye(300))\n"
         "scipy.stats.genpareto.fit(numpy.arange(1.0, 50.0))\n"
+        "key = appliance.bundle.signing.SigningKey.create()\n"
+        "assert appliance.bundle.signing.is_signed(b'', key.sign(b''), key.public)\n"
+        "assert len(safetensors.numpy.load(safetensors.numpy.save({'a': numpy.eye(3)}))) == 1\n"
         "assert list(apsw.Connection(':memory:').execute('select 1')) == [(1,)]\n"
     )
     done = run(sys.executable, "-c", script)

@@ -25,6 +25,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "detection": config.DetectionSettings,
     "alerts": config.AlertSettings,
     "influxdb": config.InfluxSettings,
+    "bundles": config.BundleSettings,
     "storage": config.StorageSettings,
 }
 

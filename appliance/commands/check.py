@@ -9,9 +9,17 @@ from typing import NamedTuple
 
 import typer
 
-from appliance.commands.common import DEFAULT_CONFIG, ConfigArgument, JsonOption, console, plain, write_json
+from appliance.commands.common import (
+    DEFAULT_CONFIG,
+    SOFTWARES_OWN,
+    ConfigArgument,
+    JsonOption,
+    console,
+    plain,
+    write_json,
+)
 from appliance.config import Settings, load
-from appliance.errors import ConfigError, Refused, Rejected, Retry, SinkError
+from appliance.errors import BundleError, ConfigError, Refused, Rejected, Retry, SinkError
 from appliance.notify.base import NotifierOptions
 
 
@@ -49,6 +57,8 @@ def _tried(settings: Settings) -> list[Finding]:
 
     folder = settings.storage.data_dir
     findings = [_try(f"storage {folder}", lambda: _writable(settings))]
+    shelf = assembly.shelf(settings)
+    findings.append(_try("bundle", lambda: f"{shelf.in_service() or SOFTWARES_OWN} is in service"))
     probe = Probe(assembly.broker_options(settings), assembly.filters(settings), settings.mqtt.prefix)
     findings.append(_try(f"broker {settings.mqtt.host}:{settings.mqtt.port}", probe.run))
     options = assembly.influx_options(settings)
@@ -71,7 +81,7 @@ def _tried(settings: Settings) -> list[Finding]:
 def _try(part: str, attempt: Callable[[], str]) -> Finding:
     try:
         return Finding(part, True, attempt())
-    except (ConfigError, SinkError, OSError) as error:
+    except (BundleError, ConfigError, SinkError, OSError) as error:
         kind = {Retry: "cannot be reached", Refused: "refuses us", Rejected: "refuses what we send"}.get(type(error))
         return Finding(part, False, f"{kind}: {error}" if kind else str(error))
 

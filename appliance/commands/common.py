@@ -15,6 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 DEFAULT_CONFIG = Path("/etc/appliance/appliance.toml")
+SOFTWARES_OWN = "what comes with the software"
+"""Said of the prior where no bundle is in service."""
 
 ConfigArgument = Annotated[Path, typer.Argument(help="Configuration file.", show_default=True)]
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="Configuration file.", show_default=True)]

@@ -46,6 +46,9 @@ def evaluate(
     held_out_weights: Annotated[
         bool, typer.Option("--held-out-weights", help="Instead, choose each dataset's scale weights on the others.")
     ] = False,
+    held_out_prior: Annotated[
+        bool, typer.Option("--held-out-prior", help="Instead, choose how far labels are trusted on other datasets.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure the appliance, and what it is compared with, on recorded machines with known events.
@@ -69,6 +72,9 @@ def evaluate(
     ks = _ks(k)
     if held_out_weights:
         _hold_out_weights(entries, out, as_json)
+        return
+    if held_out_prior:
+        _hold_out_prior(entries, out, ks, as_json)
         return
     request = Request(_methods(methods, quick, ks), ks, out / "cache", 1 if quick else seeds)
     try:
@@ -139,6 +145,31 @@ def _hold_out_weights(entries: Sequence[Entry], out: Path, as_json: bool) -> Non
         console.print(held_out_table(found))
 
 
+def _hold_out_prior(entries: Sequence[Entry], out: Path, ks: Sequence[int], as_json: bool) -> None:
+    """Write held_out_prior.json and print what labels bring with a prior that other datasets chose."""
+    import msgspec  # noqa: PLC0415
+
+    from appliance.evaluation.held_out_prior import held_out_priors  # noqa: PLC0415
+    from appliance.evaluation.runner import prior_gains  # noqa: PLC0415
+    from appliance.evaluation.terminal import held_out_prior_table  # noqa: PLC0415
+
+    if not any(ks):
+        raise typer.BadParameter("a prior says how far labels are trusted: ask for --k 1,2,5,10", param_hint="--k")
+    machines = []
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        for entry in progress.track(entries, description="machines"):
+            gains = prior_gains(entry, out / "cache", ks)
+            if gains is not None:
+                machines.append(gains)
+    found = held_out_priors(machines)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "held_out_prior.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    if as_json:
+        write_json(msgspec.to_builtins(found))
+    else:
+        console.print(held_out_prior_table(found))
+
+
 def _skipped(machines: Iterable[Measured]) -> Iterator[str]:
     """Say how many machines of a dataset the protocol leaves out, and for one of them why."""
     gathered: dict[str, list[Measured]] = defaultdict(list)
@@ -167,19 +198,20 @@ def _quick(entries: Sequence[Entry]) -> list[Entry]:
 
 
 def _methods(text: str | None, quick: bool, ks: Sequence[int]) -> tuple[str, ...]:
+    from appliance.evaluation.adapted import ADAPTED  # noqa: PLC0415
     from appliance.evaluation.baselines import METHODS  # noqa: PLC0415
     from appliance.evaluation.methods import MissingExtra  # noqa: PLC0415
     from appliance.evaluation.service import APPLIANCE  # noqa: PLC0415
 
-    known = (APPLIANCE, *METHODS)
+    known = (APPLIANCE, *METHODS, *ADAPTED)
     if text is None:
-        return QUICK_METHODS if quick else known
+        return QUICK_METHODS if quick else known if any(ks) else (APPLIANCE, *METHODS)
     for name in (asked := _split(text)):
         if name not in known:
             near = difflib.get_close_matches(name, known, 1) or [", ".join(known)]
             raise typer.BadParameter(f"there is no method {name}; did you mean {near[0]}?", param_hint="--methods")
         with suppress(MissingExtra):
-            if name in METHODS and METHODS[name]().needs_labels and not any(ks):
+            if not any(ks) and (name in ADAPTED or (name in METHODS and METHODS[name]().needs_labels)):
                 raise typer.BadParameter(f"{name} learns from labelled events: ask for --k 1", param_hint="--k")
     return tuple(dict.fromkeys(asked))
 

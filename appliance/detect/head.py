@@ -100,6 +100,12 @@ class Blend:
     certain: float = 0.0
     """Likeness that no normal window shows."""
 
+    def of(self, energy: Floats) -> Floats:
+        """Blend ln(1 + -ln tail rank) [n, prior and parts and likeness]: [n]."""
+        shares = np.array([1.0 - sum(self.shares), *self.shares])
+        blended: Floats = energy[:, :-1] @ shares + self.boost * np.maximum(energy[:, -1] - self.certain, 0.0)
+        return blended
+
 
 class Head:
     """What adaptation produced for one machine; `Head.prior()` leaves everything as it is.
@@ -148,15 +154,10 @@ class Head:
 
     def blended(self, traces: Traces) -> Floats:
         """Return what `rescore` does, before anything is forgiven: [n]."""
-        if self.tails is None or self.ranks is None:
+        if self.tails is None or self.ranks is None or self.likeness is None:
             return traces.strangeness
-        raw = oddities(self.ranks, self.parts, self.likeness, traces)
-        energy = np.log1p(self.tails.energies(raw))
-        shares = np.array([1.0 - sum(self.blend.shares), *self.blend.shares])
-        blended = energy[:, : len(shares)] @ shares
-        if self.likeness is not None:
-            blended = blended + self.blend.boost * np.maximum(energy[:, -1] - self.blend.certain, 0.0)
-        return np.where(np.isnan(traces.strangeness), np.nan, blended)
+        energy = np.log1p(self.tails.energies(oddities(self.ranks, self.parts, self.likeness, traces)))
+        return np.where(np.isnan(traces.strangeness), np.nan, self.blend.of(energy))
 
     def _forgive(self, traces: Traces, strangeness: Floats) -> Floats:
         """Forgive what repeats a false alarm, unless it is as much like a labelled fault: [n]."""
@@ -198,11 +199,11 @@ _AS_LIKE = 0.5
 """Likeness to a labelled fault from which nothing is forgiven."""
 
 
-def oddities(ranks: TailRank, parts: tuple[Part, ...], likeness: Likeness | None, traces: Traces) -> Floats:
+def oddities(ranks: TailRank, parts: tuple[Part, ...], likeness: Likeness, traces: Traces) -> Floats:
     """Return [n, prior and parts and likeness] in their own units; what has no score counts as not strange."""
     ranked = np.log1p(ranks.energies(traces.loudness))
     columns = [np.nan_to_num(traces.strangeness)]
-    columns += [part.oddity(ranked, traces) for part in (*parts, *([] if likeness is None else [likeness]))]
+    columns += [part.oddity(ranked, traces) for part in (*parts, likeness)]
     return np.stack(columns, axis=1)
 
 

@@ -55,4 +55,4 @@ class Traces:
     @classmethod
     def restore(cls, state: State) -> Self:
         """Take them out of the store again."""
-        return cls(state["strangeness"].astype(np.float64), state["traits"].astype(np.float64), state["detectors"])
+        return cls(state["strangeness"].astype(np.float64), state["traits"].astype(np.float64), int(state["detectors"]))

@@ -23,6 +23,7 @@ from urllib.parse import quote
 import msgspec
 import numpy as np
 
+from appliance.detect.traces import Traces
 from appliance.evaluation.explaining import Blamed, Scene
 from appliance.evaluation.methods import Judged
 from appliance.evaluation.results import Row
@@ -37,6 +38,7 @@ GIVEN = frozenset({"appliance.evaluation.trials", "appliance.detect.windows"})
 """They make the windows that methods judge, which are digested themselves."""
 OWN_PARTS = "appliance.detect."
 """A method that uses other parts of the detector than those depends on all of it."""
+_TRACES = ("strangeness", "traits", "detectors")
 LIBRARIES = ("numpy", "scipy", "river", "scikit-learn", "rrcf", "torch")
 """Their versions count too."""
 
@@ -90,6 +92,24 @@ class Cache:
         warm_up, test = judged.warm_up.astype(np.float32), judged.test.astype(np.float32)
         with self._replacing(self._path(name, "npz")) as unfinished, unfinished.open("wb") as file:
             np.savez(file, key=key, warm_up=warm_up, test=test, cpu_secs=cpu_secs)
+
+    def read_traces(self, name: tuple[str, ...], key: str) -> tuple[Traces, Traces] | None:
+        """Return what the service saw of the warm-up and of the hops; None as for `read`."""
+        try:
+            with self._path(name, "npz").open("rb") as file, np.load(file) as kept:
+                if str(kept["key"]) != key:
+                    return None
+                warm_up, test = ({part: kept[f"{which}.{part}"] for part in _TRACES} for which in ("warm_up", "test"))
+                return Traces.restore(warm_up), Traces.restore(test)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def write_traces(self, name: tuple[str, ...], key: str, warm_up: Traces, test: Traces) -> None:
+        """Keep what the service saw, in the precision in which it keeps it itself."""
+        parts = {f"warm_up.{part}": value for part, value in warm_up.snapshot().items()}
+        parts |= {f"test.{part}": value for part, value in test.snapshot().items()}
+        with self._replacing(self._path(name, "npz")) as unfinished, unfinished.open("wb") as file:
+            np.savez_compressed(file, key=key, **parts)
 
     @contextmanager
     def _replacing(self, path: Path) -> Iterator[Path]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from appliance.evaluation.adapted import ADAPTED, Adapted, Traced
 from appliance.evaluation.baselines import METHODS
 from appliance.evaluation.cache import (
     Cache,
@@ -30,8 +31,9 @@ from appliance.evaluation.cache import (
 )
 from appliance.evaluation.datasets import Entry, Skipped, load
 from appliance.evaluation.explaining import Blamed, Scene, blamed, scenes
+from appliance.evaluation.held_out_prior import Gains, gains
 from appliance.evaluation.measuring import PER_WEEK, Alerting, Answer, deployed, grace_hops, measure
-from appliance.evaluation.methods import Method, MissingExtra, Unsuited
+from appliance.evaluation.methods import Method, MissingExtra, Support, Unsuited
 from appliance.evaluation.results import Row
 from appliance.evaluation.service import APPLIANCE, Run, operate
 from appliance.evaluation.support import common_tail, support_of
@@ -39,6 +41,7 @@ from appliance.evaluation.trials import Trial, Views, views
 
 PROTOCOL = tuple(f"appliance.evaluation.{name}" for name in ("runner", "measuring", "support"))
 """Modules that every figure depends on, beside those of the method itself."""
+ADAPTATION = "appliance.evaluation.adapted"
 SERVICE = tuple(f"appliance.evaluation.{name}" for name in ("service", "explaining"))
 
 
@@ -95,6 +98,9 @@ def run_trial(trial: Trial, request: Request, measured: Measured) -> None:
         if name == APPLIANCE:
             bench.appliance()
             continue
+        if name in ADAPTED:
+            bench.adapted(ADAPTED[name], request.most_seeds)
+            continue
         try:
             method = METHODS[name]()
         except MissingExtra as missing:
@@ -105,6 +111,15 @@ def run_trial(trial: Trial, request: Request, measured: Measured) -> None:
             for k in bench.ks(method):
                 bench.baseline(method, k, seed)
     measured.unsuited, measured.failed = (list(dict.fromkeys(each)) for each in (measured.unsuited, measured.failed))
+
+
+def prior_gains(entry: Entry, cache: Path, ks: Sequence[int]) -> Gains | None:
+    """Measure every prior of adaptation on one recording; None where it has too few events."""
+    trial = load(entry)
+    if isinstance(trial, Skipped):
+        return None
+    bench = _Bench(trial, Request((APPLIANCE,), tuple(ks), cache), Measured(entry.dataset, trial.machine))
+    return bench.prior_gains()
 
 
 class _Bench:
@@ -154,12 +169,56 @@ class _Bench:
             self._measured.blamed += self._appliance.blamed
             self._measured.scenes += self._appliance.scenes
 
+    @cached_property
+    def _traced(self) -> Traced:
+        """What the service saw; only to be asked for where it scored anything."""
+        assert self._appliance is not None
+        kept = self._cache.read_traces(self._traces_name, self._appliance.key)
+        if kept is None:
+            (run,) = operate(self.trial, PER_WEEK["week"])
+            self._cache.write_traces(self._traces_name, self._appliance.key, run.warm_up, run.traces)
+            kept = run.warm_up, run.traces
+        return Traced(*kept)
+
+    @property
+    def _traces_name(self) -> tuple[str, ...]:
+        return self.trial.dataset, self.trial.machine, "traces"
+
+    def adapted(self, method: Adapted, most_seeds: int | None) -> None:
+        """Add one of the appliance's own ways to learn from labels."""
+        if not self.labelled_ks or self._appliance is None:
+            return
+        seeds = method.seeds if most_seeds is None else min(method.seeds, most_seeds)
+        for k in (0, *self.labelled_ks):
+            support = self._support(k)
+
+            def find(key: str, support: Support = support, k: int = k) -> Finding:
+                answers = [
+                    (seed, deployed(self.trial, method.judge(self.trial, self._traced, support, seed)))
+                    for seed in range(seeds)
+                ]
+                rows = [row for seed, answer in answers for row in self._rows(answer, method.name, k, seed)]
+                return Finding(key=key, rows=[row for row in rows if row.tail == "common"])
+
+            question = *_known(support), seeds, self._appliance.key
+            found = self._found(method.name, k, 0, [ADAPTATION], question, find)
+            self._measured.rows += found.rows if found is not None else []
+
+    def prior_gains(self) -> Gains | None:
+        """Measure every prior of adaptation; None where there are too few events, or the service scores nothing."""
+        if self.tail is None or not self.labelled_ks or self._appliance is None:
+            return None
+        supports = {k: self._support(k) for k in self.labelled_ks}
+        return gains(self.trial, self._traced, supports, self.tail.start)
+
+    def _support(self, k: int) -> Support:
+        alerts = self._appliance.alerts if k and self._appliance is not None else []
+        return support_of(self.trial.event_hops, k, alerts, grace_hops(self.trial))
+
     def baseline(self, method: Method, k: int, seed: int) -> None:
         """Add a method with one seed and one number of labels."""
-        alerts = self._appliance.alerts if k and self._appliance is not None else []
-        support = support_of(self.trial.event_hops, k, alerts, grace_hops(self.trial))
-        known = [array.tolist() for array in (support.fault, support.event, support.false_alarm)]
-        question = *known, support.seen
+        support = self._support(k)
+        question = _known(support)
         module = type(method).__module__
 
         def judge(key: str) -> Finding:
@@ -212,6 +271,8 @@ class _Bench:
 
     def _operate(self, key: str) -> Finding:
         weekly, daily = operate(self.trial, PER_WEEK["week"], PER_WEEK["day"])
+        if self.labelled_ks:
+            self._cache.write_traces(self._traces_name, key, weekly.warm_up, weekly.traces)
         answer = Answer(
             ranking=np.nan_to_num(weekly.scores, nan=0.0),  # no score: not strange to anybody
             week=_alerting(weekly),
@@ -235,6 +296,11 @@ class _Bench:
             start = self.tail.start
             rows.append(measure(self.trial, answer, method=method, k=k, seed=seed, tail="common", start=start))
         return rows
+
+
+def _known(support: Support) -> tuple[object, ...]:
+    """All that a support says, for a digest."""
+    return *(array.tolist() for array in (support.fault, support.event, support.false_alarm)), support.seen
 
 
 def _alerting(run: Run) -> Alerting:

@@ -11,6 +11,7 @@ from rich.table import Table
 from appliance.detect.scales import SCALES
 from appliance.evaluation.bootstrap import Estimate
 from appliance.evaluation.held_out import HeldOut, Weights
+from appliance.evaluation.held_out_prior import HeldOutPrior
 from appliance.evaluation.summary import EVERYWHERE, Summary
 from appliance.evaluation.targets import EVIDENCE_MEAN, targets
 from appliance.evaluation.wording import interval, number, signed, signed_interval, target_interval, target_value
@@ -65,6 +66,26 @@ def held_out_table(found: Iterable[HeldOut]) -> Table:
             f"{signed(each.gain.value)}\n[dim]{signed_interval(each.gain)}[/]",
             f"{number(each.best)}\n[dim]{_weights(each.best_weights)}[/]",
         )
+    return table
+
+
+def held_out_prior_table(found: Iterable[HeldOutPrior]) -> Table:
+    """Show what labels bring with a prior chosen elsewhere, beside the shipped one and the best in hindsight."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("tested on", overflow="fold")
+    for name in ("k", "machines", "chosen elsewhere", "harmed", "shipped", "best in hindsight"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in found:
+        for k, gain in each.gain.items():
+            table.add_row(
+                escape(each.tested_on) if k == min(each.gain) else "",
+                str(k),
+                str(gain.machines),
+                f"{signed(gain.value)} [dim]{signed_interval(gain)}[/]",
+                f"{100 * each.harmed[k]:.0f} %",
+                signed(each.shipped[k]),
+                signed(each.best[k]),
+            )
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -76,9 +77,7 @@ class Adapter(ABC):
         parts, shares = self.parts(prior, examples)
         likeness = Likeness(np.concatenate([typical(event) for event in events]))
         tails = TailRank(oddities(ranks, parts, likeness, normal))
-        surprise = float(np.mean([np.median(_surprise(tails, event)) for event in events]))
-        trust, share = prior.trust(surprise), at(prior.share, support.k)
-        blend = Blend(tuple(trust * share * each for each in shares), trust * at(prior.boost, support.k), prior.certain)
+        blend = blended(prior, support.k, surprise(tails, events), shares)
         head = Head(ranks, parts, likeness, tails, blend, None)
         head.forgiven = _forgiven(support, head)
         return head
@@ -88,12 +87,20 @@ class Adapter(ABC):
         """Return the labelled parts, and how they share what the labels have to say: shares that sum to 1."""
 
 
-def _surprise(tails: TailRank, event: Traces) -> Floats:
-    """ln(1 + -ln tail rank) [n] of windows under the prior."""
-    columns = np.zeros((len(event), len(tails.grid)))
-    columns[:, 0] = event.strangeness
-    surprise: Floats = np.log1p(tails.energies(columns)[:, 0])
-    return surprise
+def blended(prior: Prior, k: int, surprising: float, shares: Sequence[float]) -> Blend:
+    """Return how much of what, with k labelled faults that the prior found so surprising."""
+    trust, share = prior.trust(surprising), at(prior.share, k)
+    return Blend(tuple(trust * share * each for each in shares), trust * at(prior.boost, k), prior.certain)
+
+
+def surprise(tails: TailRank, events: Sequence[Traces]) -> float:
+    """Return ln(1 + -ln tail rank) of the events' median windows under the prior, in the mean over events."""
+    found = []
+    for event in events:
+        columns = np.zeros((len(event), len(tails.grid)))
+        columns[:, 0] = event.strangeness
+        found.append(np.median(np.log1p(tails.energies(columns)[:, 0])))
+    return float(np.mean(found))
 
 
 def typical(event: Traces) -> Floats:

@@ -1,0 +1,128 @@
+"""Training's last step: tensors, network and what is known about them → one signed file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import numpy as np
+import safetensors
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from appliance import __version__
+from appliance.bundle.durable import replace_file
+from appliance.bundle.keys import key_id
+from appliance.bundle.manifest import NETWORK, TENSORS, About, Dtype, Manifest, Member
+from appliance.bundle.network import try_network
+from appliance.bundle.reading import Bundle, parse, spec_of
+from appliance.bundle.sealed import MAX_BYTES, seal
+from appliance.bundle.signing import SigningKey
+from appliance.errors import BundleError, BundleRefused
+
+
+def pack(
+    out: Path,
+    about: About,
+    tensors: Mapping[str, NDArray[Any]],
+    key: SigningKey,
+    network: bytes | None = None,
+) -> Bundle:
+    """Write a bundle's file; the same arguments give the same bytes.
+
+    Versions of the appliance, Python, NumPy and safetensors are added to ``about.software``.
+
+    Parameters
+    ----------
+    network
+        ONNX, or None.
+
+    Returns
+    -------
+    Bundle
+        As an appliance will read it: every check but that of what a version of the software expects was made.
+
+    Raises
+    ------
+    BundleError
+        Something cannot be packed, or the file cannot be written.
+    BundleRefused
+        No appliance would accept it; nothing was written.
+    """
+    for name, each in tensors.items():
+        if each.dtype.name not in get_args(Dtype):
+            known = ", ".join(get_args(Dtype))
+            raise BundleError(f"{out.name}: tensor {name} is {each.dtype.name}; convert it to one of {known}")
+    # safetensors takes the memory as it lies, in whatever order of axes.
+    files = {TENSORS: save({name: np.asarray(each, order="C") for name, each in sorted(tensors.items())})}
+    if network is not None:
+        files[NETWORK] = network
+    manifest = Manifest(
+        name=about.name,
+        version=about.version,
+        made_at=about.made_at,
+        datasets=about.datasets,
+        metrics=about.metrics,
+        software=_software() | about.software,
+        training=about.training,
+        tensors={name: spec_of(each) for name, each in sorted(tensors.items())},
+        members=tuple(Member(name, len(each), hashlib.sha256(each).hexdigest()) for name, each in files.items()),
+    )
+    raw = seal(_encode(manifest, out.name), b"".join(files.values()), key)
+    if len(raw) > MAX_BYTES:
+        raise BundleRefused(
+            out.name, "oversized", f"has {len(raw)} bytes, the most is {MAX_BYTES}; make the prior smaller"
+        )
+    bundle = parse(raw, out.name, {key_id(key.public).hex(): key.public})
+    try_network(bundle, out.name)
+    try:
+        replace_file(out, raw)
+    except OSError as error:
+        raise BundleError(f"{out}: cannot be written: {error.strerror}; name another place") from error
+    return bundle
+
+
+def pack_files(out: Path, about: Path, tensors: Path, key: Path, network: Path | None = None) -> Bundle:
+    """Do what ``pack`` does with what stands in files: JSON, safetensors, a private key in PEM and ONNX.
+
+    The JSON holds what ``About`` has; without ``made_at`` it is now.
+    """
+    try:
+        said = msgspec.json.decode(about.read_bytes(), type=dict[str, Any])
+        known = msgspec.convert({"made_at": datetime.now(UTC).replace(microsecond=0), **said}, About)
+    except msgspec.DecodeError as error:
+        raise BundleError(f"{about}: cannot be used: {error}; see `appliance bundle pack --help`") from error
+    try:
+        arrays = load(tensors.read_bytes())
+    except (SafetensorError, KeyError) as error:
+        raise BundleError(
+            f"{tensors}: is not safetensors: {error}; write it with safetensors.numpy.save_file"
+        ) from error
+    return pack(out, known, arrays, SigningKey.read(key), None if network is None else network.read_bytes())
+
+
+def _software() -> dict[str, str]:
+    return {
+        "appliance": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "safetensors": safetensors.__version__,
+    }
+
+
+def _encode(manifest: Manifest, file: str) -> bytes:
+    """Write a manifest so that a person can read it inside the file."""
+    try:
+        text = json.dumps(msgspec.to_builtins(manifest), allow_nan=False, ensure_ascii=False, indent=1)
+        return text.encode()
+    except (TypeError, ValueError) as error:
+        raise BundleError(
+            f"{file}: what is said about it is no JSON: {error}; use numbers, text, lists, tables"
+        ) from error

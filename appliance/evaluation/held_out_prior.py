@@ -1,0 +1,177 @@
+"""Whether what labels bring holds where nothing was chosen: traces of all machines → here → priors and a table.
+
+For every dataset the prior of adaptation is chosen again on the *other* datasets only, from a grid of round numbers,
+and measured on the one left out, beside the prior that is shipped and the hand-set blend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import product
+
+import msgspec
+import numpy as np
+
+from appliance.adapt.adapters.base import blended, surprise
+from appliance.adapt.adapters.ridge import Ridge
+from appliance.adapt.prior import Prior, at
+from appliance.detect.head import oddities
+from appliance.errors import ResultsError
+from appliance.evaluation.adapted import Traced, known_at
+from appliance.evaluation.bootstrap import Estimate, Stratum, estimate
+from appliance.evaluation.held_out import GROUPS
+from appliance.evaluation.methods import Support
+from appliance.evaluation.metrics import vus_pr
+from appliance.evaluation.summary import HARM
+from appliance.evaluation.trials import Trial
+from appliance.records import Floats
+
+_SHIPPED = Prior()
+_HARM_COSTS = 0.05
+"""In VUS-PR, for each machine that is harmed: a prior must not be bought with a few that get worse."""
+_MOST_GAIN = 0.3
+"""Of one machine with one number of labels: none may choose the prior for all."""
+
+
+def _scaled(weights: tuple[float, ...], by: float) -> tuple[float, ...]:
+    return tuple(min(0.9, weight * by) for weight in weights)
+
+
+RIDGES = ((3.0, 2.0), (10.0, 5.0), (30.0, 15.0))
+"""By loudness, and by rank."""
+GRID: list[Prior] = [
+    replace(
+        _SHIPPED,
+        ridge=ridge[0],
+        ridge_by_rank=ridge[1],
+        share=_scaled(_SHIPPED.share, share),
+        by_rank=by_rank,
+        boost=_scaled(_SHIPPED.boost, boost),
+        certain=certain,
+        surprise=surprising,
+    )
+    for ridge, share, by_rank, boost, certain, surprising in product(
+        RIDGES,
+        (0.5, 1.0, 1.5),
+        ((0.0,) * 4, (0.0, 0.5, 0.5, 0.5), (0.5,) * 4, (1.0,) * 4),
+        (0.0, 1.0, 2.0),
+        (1.6, 1.8, 2.1),
+        (2.0, 2.3, float("inf")),
+    )
+]
+
+
+class Gains(msgspec.Struct, frozen=True):
+    """What each prior of the grid would have brought on one machine."""
+
+    dataset: str
+    machine: str
+    cluster: str
+    by_k: dict[int, list[float]]
+    """Number of labelled faults → [prior] VUS-PR on the common tail less that without labels."""
+
+
+class HeldOutPrior(msgspec.Struct, frozen=True):
+    """What a prior reaches on machines on which it was not chosen."""
+
+    tested_on: str
+    chosen_on: str
+    prior: dict[str, object]
+    gain: dict[int, Estimate]
+    """k → gain over no labels of the prior that was chosen elsewhere."""
+    harmed: dict[int, float]
+    """k → share of machines that lose more than 0.02."""
+    shipped: dict[int, float]
+    """k → mean gain of the shipped prior, on the same machines."""
+    best: dict[int, float]
+    """k → mean gain of the prior that is best on these machines: what nobody could have known."""
+
+
+def gains(trial: Trial, traced: Traced, supports: Mapping[int, Support], start: int) -> Gains:
+    """Measure every prior of the grid on one machine.
+
+    Parameters
+    ----------
+    supports
+        Number of labelled faults → what is known then.
+    start
+        First hop of the common tail.
+    """
+    tail, buffer = traced.test[slice(start, None)], max(1, trial.length // trial.hop)
+    labels = trial.test_labels[start:]
+    without = vus_pr(np.nan_to_num(tail.strangeness), labels, buffer)
+    by_k = {}
+    for k, support in supports.items():
+        known = known_at(trial, traced, support)
+        gained: dict[Prior, float] = {}
+        for ridge in RIDGES if known.k else ():
+            head = Ridge().adapt(replace(_SHIPPED, ridge=ridge[0], ridge_by_rank=ridge[1]), known)
+            assert head.ranks is not None
+            assert head.likeness is not None
+            assert head.tails is not None
+            surprising = surprise(head.tails, [known.past[event] for event in known.events])
+            energy = np.log1p(head.tails.energies(oddities(head.ranks, head.parts, head.likeness, tail)))
+            energy[np.isnan(tail.strangeness)] = 0.0
+            for prior in GRID:
+                if (prior.ridge, prior.ridge_by_rank) == ridge:
+                    by_rank = at(prior.by_rank, k)
+                    blend = blended(prior, k, surprising, (1.0 - by_rank, by_rank))
+                    gained[prior] = vus_pr(blend.of(energy), labels, buffer) - without
+        by_k[k] = [gained.get(prior, 0.0) for prior in GRID]
+    return Gains(trial.dataset, trial.machine, trial.cluster, by_k)
+
+
+def held_out_priors(machines: Iterable[Gains]) -> list[HeldOutPrior]:
+    """Choose the prior for each dataset on all others, and for each group of machines on the other groups.
+
+    Raises
+    ------
+    ResultsError
+        There is nothing to choose on beside what is tested.
+    """
+    datasets: dict[str, list[Gains]] = {}
+    groups: dict[str, dict[str, list[Gains]]] = {}
+    for machine in sorted(machines, key=lambda each: (each.dataset, each.machine)):
+        datasets.setdefault(machine.dataset, []).append(machine)
+        if group := GROUPS.match(machine.machine):
+            groups.setdefault(machine.dataset, {}).setdefault(f"{machine.dataset} group {group[1]}", []).append(machine)
+    splits = [parts for parts in (datasets, *groups.values()) if len(parts) > 1]
+    if not splits:
+        raise ResultsError("a prior is chosen on other datasets than the tested one: name at least two with events")
+    return [_tested(name, parts) for parts in splits for name in parts]
+
+
+def chosen(parts: Iterable[Sequence[Gains]]) -> int:
+    """Return which prior of the grid is best on some datasets, each of which counts the same.
+
+    The shipped one where none is better.
+    """
+    worth = np.mean([np.mean([_worth(machine) for machine in machines], axis=0) for machines in parts], axis=0)
+    best, shipped = int(worth.argmax()), GRID.index(_SHIPPED)
+    return shipped if worth[shipped] >= worth[best] - 1e-9 else best
+
+
+def _worth(machine: Gains) -> Floats:
+    """[prior] what a prior is worth on one machine, in VUS-PR."""
+    gained = np.array(list(machine.by_k.values()))
+    return np.asarray(np.mean(np.minimum(gained, _MOST_GAIN) - _HARM_COSTS * (gained < HARM), axis=0))
+
+
+def _tested(name: str, parts: Mapping[str, Sequence[Gains]]) -> HeldOutPrior:
+    prior = chosen(machines for other, machines in parts.items() if other != name)
+    shipped, best = GRID.index(_SHIPPED), chosen([parts[name]])
+    ks = sorted({k for machine in parts[name] for k in machine.by_k})
+    gain: dict[int, Estimate] = {}
+    harmed, of_shipped, of_best = {}, {}, {}
+    for k in ks:
+        tested = [machine for machine in parts[name] if k in machine.by_k]
+        values = np.array([machine.by_k[k] for machine in tested])
+        names, clusters = (tuple(getattr(each, what) for each in tested) for what in ("machine", "cluster"))
+        found = estimate([Stratum(name, names, clusters, values[:, prior])])
+        assert found is not None
+        gain[k] = found
+        harmed[k] = float(np.mean(values[:, prior] < HARM))
+        of_shipped[k], of_best[k] = float(values[:, shipped].mean()), float(values[:, best].mean())
+    others = ", ".join(other for other in parts if other != name)
+    return HeldOutPrior(name, others, asdict(GRID[prior]), gain, harmed, of_shipped, of_best)
