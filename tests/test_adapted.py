@@ -91,6 +91,14 @@ def test_without_a_scored_window_in_it_a_label_teaches_nothing(lived: Plant) -> 
     assert outcome.statuses["m"]["trust"] == "prior"
 
 
+def test_what_alerted_and_nobody_has_spoken_of_is_not_taken_to_be_normal(lived: Plant) -> None:
+    """An operator labels a part of a fault that goes on: the rest must not hide it from the head."""
+    plant = copy.deepcopy(lived)
+    plant.send(readings(range(AFTER, AFTER + 200), offset=8.0))
+    outcome = plant.send([fault(AFTER + 120, AFTER + 200, cells=60)])
+    assert outcome.heads[0].words.startswith("catches 1 of 1 labelled fault (before: 1)")
+
+
 def test_one_step_back_and_one_more(lived: Plant) -> None:
     plant = copy.deepcopy(lived)
     probe = [*readings(range(AFTER, AFTER + 80)), *slight(AFTER + 80)]

@@ -55,6 +55,14 @@ class TailRank(Fitted):
             energies[:, column] = np.where(level == 0, 0.0, np.where(level == _GRID, beyond, inside * _STEP))
         return energies
 
+    def oddity(self, detector: int, energies: Floats) -> Floats:
+        """Return the oddity [n] of one detector that has the given evidence: `energies` back, down to its least."""
+        grid = self.grid[detector]
+        inside = np.interp(energies, np.linspace(0.0, _GRID_TOP, _GRID), grid)
+        beyond = np.maximum(energies - _GRID_TOP, 0.0) * self.slope[detector]
+        oddity: Floats = inside + beyond
+        return oddity
+
     def _prepare(self) -> None:
         """One window's few numbers are faster to look up in lists than in arrays."""
         self._grids: list[list[float]] = self.grid.tolist()
