@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from appliance.detect.head import Head
 from appliance.detect.traces import Traces
 from appliance.incidents import AlertRules
 from appliance.labels import Labels
-from appliance.records import Floats, HeadRecord, LabelVerdict, Trace, TraceBlock
+from appliance.records import Floats, HeadRecord, LabelVerdict, Model, Trace, TraceBlock
 from appliance.windows import GridSpec
 
 TRACE_WINDOWS = 32
@@ -124,10 +125,9 @@ class Adaptation:
         recent = min(_RECENT_SECS, _MOST_NUMBERS // width * self._hop_secs)
         reach = TRACE_WINDOWS * self._hop_secs
         stretches = [(self._newest - recent, before)]
-        for piece in labels.standing():
-            if piece.label.verdict in _TEACH:
-                end = min(piece.end + (self._straddle + 1) * self._hop_secs, before)
-                stretches.append((piece.start - reach, end))
+        beyond = (self._straddle + 1) * self._hop_secs
+        labelled = labels.teaching(-math.inf, self._newest)
+        stretches += [(start - reach, min(end + beyond, before)) for start, end in labelled]
         found = {
             float(block.ends[0]): block
             for start, end in stretches
@@ -157,6 +157,26 @@ class Adaptation:
             return Adapted(self.words, None)
         return self._into_service(fit, head, calibrator, words, past.labels, self._line)
 
+    def begin_again(
+        self, detector: Detector, model: Model, labels: Labels, retraced: Iterable[tuple[float, Trace]]
+    ) -> tuple[list[TraceBlock], HeadRecord | None]:
+        """Begin with a new fit, of which no head knows anything, and make one of what it says of labelled windows.
+
+        Parameters
+        ----------
+        retraced
+            The ends of these windows and what it saw, in order of time.
+        """
+        self.forget()
+        blocks = [block for end, trace in retraced for block in self.note(model.version, end, trace)]
+
+        def stored(_: str, __: int, start: float, end: float) -> list[TraceBlock]:
+            return [block for block in blocks if start <= block.ends[0] < end]
+
+        fit = Fit(detector, model.version, Traces.restore(model.state["warm_up"]), stored)
+        adapted = self.adapt(fit, labels)
+        return blocks, None if adapted is None else adapted.record
+
     def roll_back(self, fit: Fit, labels: Labels, stored: Callable[[str, int], HeadRecord | None]) -> Adapted:
         """Put the head before the present one into service again; ``stored`` reads one of the last."""
         past = self._past(fit, labels)
@@ -175,7 +195,7 @@ class Adaptation:
         return self._into_service(fit, head, _calibrated(fit, head, past), words, made_of, line)
 
     def forget(self) -> None:
-        """Begin anew with a new fit, of which no head knows anything."""
+        """Forget what the last fit saw and all heads of it."""
         self._pending, self._line, self._newest = [], [], None
         self.in_service = self.labels = 0
         self.words = None

@@ -25,6 +25,7 @@ _LAST = {"new_normal", "bad_sensor"}
 """Verdicts that hold until further notice..."""
 _SOON_SECS = 3600.0
 """...and may begin so much after the newest reading: now, to a clock that is ahead or about a machine that is slow."""
+_TEACHING = {"fault", "false_alarm"}
 _OF_A_SENSOR = {"bad_sensor", "false_alarm"}
 """Verdicts on a sensor's alert."""
 
@@ -127,6 +128,11 @@ class Labels:
     def not_learned(self) -> list[Stretch]:
         """Return the stretches that no normal is to be learned from."""
         return [(piece.start, piece.end) for piece in self.standing() if piece.label.verdict in _NOT_LEARNED]
+
+    def teaching(self, since: float, until: float) -> list[Stretch]:
+        """Return the parts of what lies between two times that say what is a fault and what is none."""
+        found = [(max(piece.start, since), min(piece.end, until), piece.label) for piece in self.standing()]
+        return [(start, end) for start, end, label in found if start < end and label.verdict in _TEACHING]
 
     def suspected(self) -> list[Stretch]:
         """Return the stretches of the machine's remembered alerts; the last one may have no end (infinity)."""

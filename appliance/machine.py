@@ -13,15 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.adapt.promote import Budget
-from appliance.adaptation import Adaptation, Adapted, Fit
-from appliance.archive import Archive
+from appliance.adaptation import Adaptation
 from appliance.detect.calibrate import Threshold
 from appliance.detect.detector import Detector, DetectorOptions
 from appliance.detect.scales import Past
-from appliance.detect.traces import Traces
 from appliance.history import History, Readings, without
 from appliance.incidents import AlertRules, IncidentTracker
-from appliance.ingest.reasons import likely, refuse
 from appliance.labels import Labels
 from appliance.records import (
     Alert,
@@ -29,8 +26,6 @@ from appliance.records import (
     Block,
     Floats,
     HeadRecord,
-    Label,
-    LabelVerdict,
     Model,
     Score,
     Trace,
@@ -67,16 +62,6 @@ class Judged(NamedTuple):
     """What is to be kept of that."""
     head: HeadRecord | None
     """Where a new fit came with one."""
-
-
-class Heeded(NamedTuple):
-    """What came of a label."""
-
-    label: Label
-    alerts: list[Alert]
-    """That it has changed."""
-    adapted: Adapted | None
-    """What was learned from it; None where there was nothing to learn."""
 
 
 class Machine:
@@ -169,109 +154,11 @@ class Machine:
                 model = self._fit(history, blocks)
         head = None
         if model is not None:
-            again, head = self._learn_again(model, history, blocks, window.end)
+            again, head = self._teach(model, history, blocks, window.end)
             traces += again
         self._remember(closed.settled, score, screened)
         self._last = score
         return Judged(score, alert, sensor_alerts, blocks, model, trace, traces, head)
-
-    def label(self, asked: Label, received_at: float, archive: Archive) -> Heeded:
-        """Take in an operator's label, and learn from it.
-
-        Raises
-        ------
-        DecodeError
-            Why it cannot be used; nothing has changed.
-        """
-        newest = self.grid.newest_time
-        assert newest is not None  # there is no machine without a reading
-        if asked.channel is not None and asked.channel not in self.grid.channels:
-            detail = f'label on {self.name}: channel "{asked.channel}"{likely(asked.channel, self.grid.channels)}'
-            raise refuse("bad_label", detail)
-        label = self._labels.add(asked, newest=newest, received_at=received_at)
-        assert label.start is not None
-        # Between two windows: no other change of an alert has this time, and in InfluxDB takes its place.
-        cells = self._spec.length - self._spec.hop + 0.5
-        at = newest if self._next_start is None else self._next_start + cells * self._spec.period_secs
-        end = math.inf if label.end is None else label.end
-        if label.channel is not None:
-            changed = None if label.cleared else self.sensor_incidents.judge(label.channel, label.verdict, at)
-        else:
-            changed = self.incidents.judge(label.verdict, label.start, end, at)
-            self._heed(label.verdict, label.start, min(end, newest), newest)
-        adapted = self.adapt(archive) if label.channel is None else None
-        if adapted is not None and changed is not None:
-            changed = self.incidents.note(adapted.words)
-        alerts = [] if changed is None else [changed]
-        self._labels.note(alerts)
-        return Heeded(label, alerts, adapted)
-
-    def adapt(self, archive: Archive) -> Adapted | None:
-        """Make a head of all labels; None where there is nothing to learn from."""
-        fit = self._in_service(archive)
-        adapted = None if fit is None else self._adaptation.adapt(fit, self._labels)
-        return self._rescaled(adapted)
-
-    def roll_back(self, archive: Archive) -> Adapted | None:
-        """Go back to the head before the present one; None while the machine learns."""
-        fit = self._in_service(archive)
-        adapted = None if fit is None else self._adaptation.roll_back(fit, self._labels, archive.head)
-        return self._rescaled(adapted)
-
-    def _in_service(self, archive: Archive) -> Fit | None:
-        model = None if self._detector is None else archive.model(self.name)
-        if self._detector is None or model is None or model.version != self._version:
-            return None
-        return Fit(self._detector, model.version, Traces.restore(model.state["warm_up"]), archive.traces)
-
-    def _rescaled(self, adapted: Adapted | None) -> Adapted | None:
-        if adapted is not None and adapted.record is not None:
-            self._refits.rescaled()
-        return adapted
-
-    def _learn_again(
-        self, model: Model, history: History, fresh: Sequence[Block], end: float
-    ) -> tuple[list[TraceBlock], HeadRecord | None]:
-        """Have a new fit look at what was labelled before it, and make a head of that."""
-        assert self._detector is not None
-        assert self._began is not None
-        self._adaptation.forget()
-        labelled = [
-            (max(piece.start, self._began), min(piece.end, end))
-            for piece in self._labels.standing()
-            if piece.label.verdict in {"fault", "false_alarm"} and piece.end > self._began
-        ]
-        read = partial(self._readings.between, history=history, fresh=fresh, channels=len(self._known))
-        blocks: list[TraceBlock] = []
-        for at, trace in retrace(self._detector, self._spec, labelled, read, until=end):
-            blocks += self._adaptation.note(model.version, at, trace)
-        warm_up = Traces.restore(model.state["warm_up"])
-
-        def stored(_: str, __: int, first: float, last: float) -> list[TraceBlock]:
-            return [block for block in blocks if first <= block.ends[0] < last]
-
-        adapted = self._adaptation.adapt(Fit(self._detector, model.version, warm_up, stored), self._labels)
-        return blocks, None if adapted is None else adapted.record
-
-    def knows(self, label: Label) -> bool:
-        """Whether this very label was taken in before."""
-        return label in self._labels
-
-    def _heed(self, verdict: LabelVerdict, start: float, end: float, newest: float) -> None:
-        """Learn, or stop learning, from what a label says of a stretch up to the newest reading."""
-        if verdict == "false_alarm":
-            self._refits.vouch(start, end)
-        elif verdict == "fault":
-            self._refits.doubt(end, newest)
-        elif verdict == "new_normal" and self._next_start is not None:
-            hop_secs = self._spec.hop * self._spec.period_secs
-            begin = min(max(math.floor(start / hop_secs) * hop_secs, self._began or 0.0), self._next_start)
-            self._adaptation.forget()
-            self._detector = self._screening = self._screened = None
-            self._known, self._began = (), begin
-            self._refits = self._new_refits()
-            self._refits.vouch(begin, self._next_start)
-            self._warm = round((self._next_start - begin) / hop_secs)
 
     def _note_silence(self, start: float) -> None:
         """Keep the past in step with the clock where windows were stepped over."""
@@ -383,6 +270,18 @@ class Machine:
             "warm_up": warm_up.snapshot(),
         }
         return Model(self._version, state)
+
+    def _teach(
+        self, model: Model, history: History, fresh: Sequence[Block], end: float
+    ) -> tuple[list[TraceBlock], HeadRecord | None]:
+        """Have a new fit look at what was labelled before it, and make a head of that."""
+        assert self._detector is not None
+        assert self._began is not None
+        read = partial(self._readings.between, history=history, fresh=fresh, channels=len(self._known))
+        labelled = self._labels.teaching(self._began, end)
+        return self._adaptation.begin_again(
+            self._detector, model, self._labels, retrace(self._detector, self._spec, labelled, read, until=end)
+        )
 
     def _series(self, history: History, fresh: Sequence[Block]) -> Floats:
         """[channel, time] of what is learned from: the warm-up, later what the reservoir holds."""

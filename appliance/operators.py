@@ -8,14 +8,14 @@ from appliance.adaptation import Adapted
 from appliance.archive import Archive
 from appliance.ingest.commands import read_command
 from appliance.ingest.labels import read_label
-from appliance.machine import Machine
 from appliance.records import Message, Outcome
+from appliance.taught import TaughtMachine
 
 Answer = dict[str, Any]
 """JSON: ``id``, ``stored``, ``repeated``, and ``learned``, what came of it in words."""
 
 
-def take_label(machine: Machine, message: Message, archive: Archive, outcome: Outcome) -> Answer:
+def take_label(machine: TaughtMachine, message: Message, archive: Archive, outcome: Outcome) -> Answer:
     """Take in a label; raises DecodeError where it cannot be used."""
     asked = read_label(machine.name, message.payload, message.received_at)
     repeated = machine.knows(asked)
@@ -29,7 +29,9 @@ def take_label(machine: Machine, message: Message, archive: Archive, outcome: Ou
     return {"id": asked.id, "stored": True, "repeated": repeated, "learned": learned}
 
 
-def take_command(machine: Machine, message: Message, archive: Archive, outcome: Outcome, *, repeated: bool) -> Answer:
+def take_command(
+    machine: TaughtMachine, message: Message, archive: Archive, outcome: Outcome, *, repeated: bool
+) -> Answer:
     """Do what a command says, unless it is delivered again; raises DecodeError where it cannot be read."""
     command = read_command(machine.name, message.payload)
     learned = None

@@ -29,11 +29,11 @@ from appliance.ingest.commands import COMMAND, command_route
 from appliance.ingest.labels import LABEL, label_route
 from appliance.ingest.reasons import likely, refuse
 from appliance.ingest.topics import Route, Router
-from appliance.machine import Machine
 from appliance.operators import take_command, take_label
 from appliance.records import Command, Decoded, Message, Model, Outcome, Quarantined, Sample, TopicMatch
 from appliance.refit import RefitRules
 from appliance.screening import StateSource
+from appliance.taught import TaughtMachine
 from appliance.windows import GridSpec
 
 
@@ -92,7 +92,7 @@ class Pipeline:
         self._archive = archive
         self._recent = RecentMessages(rules.remembered_messages)
         self._changed: set[str] = set()
-        self.machines: dict[str, Machine] = {}
+        self.machines: dict[str, TaughtMachine] = {}
 
     def process(self, messages: Iterable[Message], outcome: Outcome) -> None:
         """Take messages in journal order; add to the outcome what is to be stored."""
@@ -191,10 +191,10 @@ class Pipeline:
         if placement.closed or is_new:
             outcome.statuses[name] = machine.status(message.received_at)
 
-    def _meet(self, source: Source, name: str) -> Machine | None:
+    def _meet(self, source: Source, name: str) -> TaughtMachine | None:
         if len(self.machines) >= self._rules.max_machines:
             return None
-        self.machines[name] = Machine(
+        self.machines[name] = TaughtMachine(
             name=name,
             source=source.route.name,
             grid=source.grid,

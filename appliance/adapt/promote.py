@@ -21,6 +21,8 @@ from appliance.records import Floats
 
 Flags = NDArray[np.bool_]
 WEEK_SECS = 7 * 86_400.0
+_CHANCE = 1
+"""Alerts beyond what is allowed that are no evidence of harm."""
 
 
 class Showing(NamedTuple):
@@ -119,7 +121,7 @@ def veto(before: Showing, after: Showing, budget: Budget) -> str | None:
     if lost:
         return f"it would lose {_faults(lost)} caught now"
     allowed = max(before.alerts, math.ceil(budget.alerts_per_week * after.weeks))
-    if after.alerts > allowed:
+    if after.alerts > allowed + _CHANCE:
         return f"it would raise {after.a_week:.1f} alerts a week, more than now and than the budget allows"
     return None
 
