@@ -5,22 +5,24 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
+from appliance.archive import Archive
 from appliance.bundle.shelf import Shelf
 from appliance.config import Settings, SourceSettings
 from appliance.courier import Courier
 from appliance.credentials import secret
 from appliance.detect.detector import DetectorOptions
-from appliance.history import History
 from appliance.incidents import AlertRules
 from appliance.ingest.broker import BrokerOptions, Tls
 from appliance.ingest.codecs import build_codec
+from appliance.ingest.commands import command_route
+from appliance.ingest.labels import label_route
 from appliance.ingest.topics import Route, TopicPattern
 from appliance.notify import Publish, build_notifier
 from appliance.pipeline import Pipeline, Rules, Source
-from appliance.records import Alert, Score
+from appliance.records import Alert, Label, Score
 from appliance.refit import RefitRules
 from appliance.screening import StateSource
-from appliance.store.influx import InfluxOptions, InfluxSink, alert_lines, score_lines, vitals_lines
+from appliance.store.influx import InfluxOptions, InfluxSink, alert_lines, label_lines, score_lines, vitals_lines
 from appliance.store.logs import Logs, Vitals
 from appliance.store.retention import DAY_SECS, Limits
 from appliance.windows import GridSpec
@@ -107,12 +109,19 @@ def rules(settings: Settings) -> Rules:
         future_secs=detection.future_secs,
         max_machines=detection.max_machines,
         remembered_messages=4 * settings.mqtt.receive_maximum,
+        prefix=settings.mqtt.prefix,
     )
 
 
-def pipeline(settings: Settings, history: History) -> Pipeline:
+def filters(settings: Settings) -> list[str]:
+    """Return what to subscribe to: the sources' topics, and those of operators."""
+    operators = [route(settings.mqtt.prefix).pattern.filter for route in (label_route, command_route)]
+    return [*(TopicPattern(source.topic).filter for source in settings.source), *operators]
+
+
+def pipeline(settings: Settings, archive: Archive) -> Pipeline:
     """Build the whole live flow."""
-    return Pipeline([source(entry) for entry in settings.source], rules(settings), history)
+    return Pipeline([source(entry) for entry in settings.source], rules(settings), archive)
 
 
 def limits(settings: Settings) -> Limits:
@@ -134,22 +143,25 @@ class Outlets:
     influx: InfluxSink | None
     scores: Courier[Score, str] | None
     alerts: Courier[Alert, str] | None
+    labels: Courier[Label, str] | None
     vitals: Courier[Vitals, str] | None
     notifiers: list[Courier[Alert, Alert]]
 
     @property
     def couriers(
         self,
-    ) -> list[Courier[Score, str] | Courier[Alert, str] | Courier[Vitals, str] | Courier[Alert, Alert]]:
+    ) -> list[
+        Courier[Score, str] | Courier[Alert, str] | Courier[Label, str] | Courier[Vitals, str] | Courier[Alert, Alert]
+    ]:
         """Return all of them."""
-        exporters = [courier for courier in (self.scores, self.alerts, self.vitals) if courier is not None]
+        exporters = [each for each in (self.scores, self.alerts, self.labels, self.vitals) if each is not None]
         return [*exporters, *self.notifiers]
 
 
 def outlets(settings: Settings, logs: Logs, publish: Publish) -> Outlets:
     """Build the couriers to InfluxDB and to each notifier."""
     site, options = settings.site, influx_options(settings)
-    scores = alerts = vitals = sink = None
+    scores = alerts = labels = vitals = sink = None
     if options is not None:
         sink = InfluxSink(options)
         scores = Courier(
@@ -165,6 +177,14 @@ def outlets(settings: Settings, logs: Logs, publish: Publish) -> Outlets:
             logs=logs,
             read=logs.alerts,
             parcels=lambda alert: alert_lines(site, alert),
+            sink=sink,
+            batch_records=SCORES_AT_ONCE,
+        )
+        labels = Courier(
+            "influxdb/labels",
+            logs=logs,
+            read=logs.labels,
+            parcels=lambda label: label_lines(site, label),
             sink=sink,
             batch_records=SCORES_AT_ONCE,
         )
@@ -187,4 +207,4 @@ def outlets(settings: Settings, logs: Logs, publish: Publish) -> Outlets:
         )
         for entry in settings.notify
     ]
-    return Outlets(sink, scores, alerts, vitals, notifiers)
+    return Outlets(sink, scores, alerts, labels, vitals, notifiers)

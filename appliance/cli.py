@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from appliance import __version__
-from appliance.commands import bench, bundle, check, compare, demo, evaluate, inspect, replay, run, simulate
+from appliance.commands import bench, bundle, check, compare, demo, evaluate, inspect, label, replay, run, simulate
 from appliance.commands.common import errors
 from appliance.errors import ApplianceError
 
@@ -28,6 +28,10 @@ for command in (
     inspect.machines,
     inspect.alerts,
     inspect.quarantine,
+    label.label,
+    label.labels,
+    label.adapt,
+    label.rollback,
     demo.demo,
     replay.replay,
     compare.compare,

@@ -32,6 +32,7 @@ from appliance.config_errors import explain, unknown_option
 from appliance.credentials import LOOPBACK, SECRETS, FilePath, refuse_plaintext
 from appliance.errors import ConfigError
 from appliance.ingest import codecs
+from appliance.ingest.labels import label_route
 from appliance.ingest.topics import Route, TopicPattern
 from appliance.notify import NotifierOptions
 from appliance.notify import parse_options as parse_notifier
@@ -51,6 +52,11 @@ def _notifier(raw: Any) -> Any:
 
 def _topic(text: str) -> str:
     TopicPattern(text)
+    return text
+
+
+def _prefix(text: str) -> str:
+    label_route(text)
     return text
 
 
@@ -83,7 +89,9 @@ class MqttSettings(Section):
     client_id: str = Field(
         default="appliance", min_length=1, max_length=128, description="Fixed: the broker keeps messages under it."
     )
-    prefix: str = Field(default="appliance", pattern=r"^[^+#]+$", description="Our own topics begin with it.")
+    prefix: Annotated[str, AfterValidator(_prefix)] = Field(
+        default="appliance", pattern=r"^[^+#]+$", description="Our own topics begin with it."
+    )
     username: str | None = None
     password: SecretStr | None = Field(default=None, description="Only from the environment.")
     password_file: FilePath | None = None

@@ -54,6 +54,7 @@ REFIT_IN_WORDS: Mapping[RefitReason, str] = {
     "drift": "because its normal has changed",
     "routine": "because it does the same every day",
     "lost": "because its model could not be used",
+    "new_normal": "because an operator called it the new normal",
 }
 
 

@@ -23,6 +23,25 @@ Stretch = tuple[float, float]
 """Of time: [start, end), Unix seconds."""
 
 
+def without(stretches: Sequence[Stretch], taken: Sequence[Stretch]) -> list[Stretch]:
+    """Return what is left of stretches.
+
+    Examples
+    --------
+    >>> without([(0.0, 10.0), (20.0, 30.0)], [(2.0, 4.0), (8.0, 25.0)])
+    [(0.0, 2.0), (4.0, 8.0), (25.0, 30.0)]
+    """
+    left = list(stretches)
+    for first, end in taken:
+        left = [
+            part
+            for start, stop in left
+            for part in ((start, min(stop, first)), (max(start, end), stop))
+            if part[0] < part[1]
+        ]
+    return left
+
+
 class Readings:
     """What a machine has read, gathered into blocks; until a block is full its pieces are kept here."""
 
@@ -58,7 +77,14 @@ class Readings:
         return self._end([*fresh, *self._pending][-1])
 
     def series(
-        self, stretches: Sequence[Stretch], history: History, fresh: Sequence[Block], *, channels: int, since: float
+        self,
+        stretches: Sequence[Stretch],
+        history: History,
+        fresh: Sequence[Block],
+        *,
+        channels: int,
+        since: float,
+        hidden: Sequence[tuple[int, Stretch]] = (),
     ) -> tuple[Floats, float]:
         """Read stretches again; missing cells lie between them, so that no window and no slow scale joins two.
 
@@ -68,6 +94,8 @@ class Readings:
             Blocks just given out, which the history does not hold yet.
         since
             Unix seconds; what is older was stored with another grid.
+        hidden
+            Channels and stretches whose readings are to be missing: their sensor was bad.
 
         Returns
         -------
@@ -92,11 +120,26 @@ class Readings:
                     pieces.append(_missing(channels, _APART * self._grid.length))
                 padded = _missing(channels, cells.shape[1])
                 padded[: len(cells)] = cells
+                for channel, bad in hidden:
+                    first_bad, end_bad = (round(min(max(0.0, (time - at) / period), cells.shape[1])) for time in bad)
+                    padded[channel, first_bad:end_bad] = np.nan
                 pieces.append(padded)
                 joined = at + cells.shape[1] * period
                 found += cells.shape[1] * period
         series = np.hstack([_missing(channels, 0), *pieces]).astype(np.float64)
-        return series, found / sum(end - first for first, end in stretches)
+        return series, found / max(sum(end - first for first, end in stretches), period)
+
+    def between(self, stretch: Stretch, history: History, fresh: Sequence[Block], *, channels: int) -> Floats:
+        """Read a stretch again, every cell in its place: [channel, time] in raw units, NaN for what is not there."""
+        period, (first, end) = self._grid.period_secs, stretch
+        cells = _missing(channels, round((end - first) / period)).astype(np.float64)
+        stored = history(self._machine, first - (BLOCK_CELLS + self._grid.hop) * period, end)
+        for block in [*stored, *fresh, *self._pending]:
+            at = round((block.start - first) / period)
+            skipped, kept = max(0, -at), max(0, min(block.values.shape[1], cells.shape[1] - at))
+            if skipped < kept:
+                cells[: len(block.values), at + skipped : at + kept] = block.values[:, skipped:kept]
+        return cells
 
     def snapshot(self) -> list[list[Any]]:
         """State for a restart."""

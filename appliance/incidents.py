@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 
 from appliance.explain import Usual, describe
-from appliance.records import Alert, Score
+from appliance.records import Alert, LabelVerdict, Score
 
 TOP_CHANNELS = 5
 TELL_AGAIN = 1.0
 """An open alert is published again when it has become ten times less likely than when last told."""
+HARMLESS: frozenset[LabelVerdict] = frozenset({"false_alarm", "maintenance", "new_normal"})
+"""Verdicts that close an alert; the others acknowledge it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class IncidentTracker:
         self._quiet = 0
         self._stopped_since: float | None = None
         self._told_peak = 0.0
+        self._dismissed: float | None = None  # up to which score this is a false alarm, by an operator
 
     @property
     def is_open(self) -> bool:
@@ -76,7 +79,12 @@ class IncidentTracker:
         if score.blank == "stopped":
             return self._while_stopped(score)
         self._stopped_since = None
+        if score.blank == "maintenance":
+            self._recent.clear()
+            return self._close(score.end) if self.is_open else None
         if score.score is None or score.threshold is None:
+            return None
+        if self._is_dismissed(score.score, score.threshold):
             return None
         self._recent.append((score.alarm, score.start))
         if self.is_open:
@@ -91,13 +99,50 @@ class IncidentTracker:
             self._stopped_since = score.end
         if not self.is_open or score.end - self._stopped_since < self.rules.close_stopped_secs:
             return None
-        return self._close(score)
+        return self._close(score.end)
 
-    def _close(self, score: Score) -> Alert:
+    def _close(self, at: float) -> Alert:
         assert self.current is not None
         self._recent.clear()
-        self.current = replace(self.current, state="closed", updated_at=score.end, closed_at=score.end)
+        self.current = replace(self.current, state="closed", updated_at=at, closed_at=at)
         return self.current
+
+    def judge(self, verdict: LabelVerdict, start: float, end: float, at: float) -> Alert | None:
+        """Take an operator's verdict on a stretch of time; return the latest alert where it is about that.
+
+        A harmless one closes it. What goes on of a false alarm opens it again only when it has become ten times less
+        likely, or after it has been quiet.
+
+        Parameters
+        ----------
+        at
+            Unix seconds: now, after the last window.
+        """
+        alert = self.current
+        if alert is None or alert.since >= end or start >= (at if alert.closed_at is None else alert.closed_at):
+            return None
+        if self.is_open and verdict in HARMLESS:
+            self._close(at)
+            if verdict == "false_alarm":
+                self._dismissed, self._quiet = _peak(alert), 0
+        elif self.is_open:
+            self.current = replace(alert, state="acknowledged")
+        self.current = replace(self.current or alert, verdict=verdict, updated_at=at)
+        return self.current
+
+    def note(self, learned: str) -> Alert | None:
+        """Note at the latest alert what was learned from a verdict on it."""
+        self.current = None if self.current is None else replace(self.current, learned=learned)
+        return self.current
+
+    def _is_dismissed(self, value: float, threshold: float) -> bool:
+        """Whether a window still belongs to what an operator has called a false alarm."""
+        if self._dismissed is None:
+            return False
+        self._quiet = self._quiet + 1 if value < self.rules.close_ratio * threshold else 0
+        if self._quiet >= self.rules.close_windows or value >= self._dismissed + TELL_AGAIN:
+            self._dismissed = None
+        return self._dismissed is not None
 
     def _open(self, score: Score) -> Alert:
         assert score.score is not None
@@ -105,8 +150,9 @@ class IncidentTracker:
         since = next(start for alarm, start in self._recent if alarm)
         self._quiet = 0
         before = self.current
-        if before is not None and score.end - before.updated_at <= self.rules.cooldown_secs:
-            again = replace(before, state="open", closed_at=None, updated_at=score.end)
+        ended = None if before is None else before.closed_at
+        if before is not None and ended is not None and score.end - ended <= self.rules.cooldown_secs:
+            again = replace(before, state="open", closed_at=None, updated_at=score.end, verdict=None, learned=None)
             self.current = self._at_peak(again, score, score.score) if score.score > _peak(before) else again
         else:
             channels = _worst(score.contributions)
@@ -133,7 +179,7 @@ class IncidentTracker:
         quiet = value < self.rules.close_ratio * score.threshold
         self._quiet = self._quiet + 1 if quiet else 0
         if self._quiet >= self.rules.close_windows:
-            return self._close(score)
+            return self._close(score.end)
         if value <= _peak(self.current):
             return None
         self.current = self._at_peak(self.current, score, value)
@@ -162,6 +208,7 @@ class IncidentTracker:
             "quiet": self._quiet,
             "stopped_since": self._stopped_since,
             "told_peak": self._told_peak,
+            "dismissed": self._dismissed,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -171,6 +218,7 @@ class IncidentTracker:
         self._quiet = state["quiet"]
         self._stopped_since = state["stopped_since"]
         self._told_peak = state["told_peak"]
+        self._dismissed = state.get("dismissed")
 
 
 def _peak(alert: Alert) -> float:

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.adapt.promote import Budget
+from appliance.adaptation import Adaptation
 from appliance.detect.calibrate import Threshold
 from appliance.detect.detector import Detector, DetectorOptions
 from appliance.detect.scales import Past
-from appliance.history import History, Readings
+from appliance.history import History, Readings, without
 from appliance.incidents import AlertRules, IncidentTracker
-from appliance.records import Alert, Blank, Block, Floats, Model, Score, Signal, Trace, Window
+from appliance.labels import Labels
+from appliance.records import (
+    Alert,
+    Blank,
+    Block,
+    Floats,
+    HeadRecord,
+    Model,
+    Score,
+    Trace,
+    TraceBlock,
+    Trust,
+    Window,
+)
 from appliance.refit import RefitRules, Refits
+from appliance.retrace import retrace
 from appliance.screening import Screened, Screening, StateSource
 from appliance.sensor_incidents import SensorIncidents
+from appliance.signals import signals, usual_range
 from appliance.windows import OUTAGE, Closed, Grid, GridSpec, fill_gaps
 
 _LEAST_SHARE = 0.5
@@ -39,6 +58,10 @@ class Judged(NamedTuple):
     model: Model | None
     trace: Trace | None
     """What the detector saw, of a window that has a score."""
+    traces: list[TraceBlock]
+    """What is to be kept of that."""
+    head: HeadRecord | None
+    """Where a new fit came with one."""
 
 
 class Machine:
@@ -72,7 +95,8 @@ class Machine:
         self._options = detector
         self._seed = seed
         self._state = state or StateSource()
-        self._refits = Refits(refits or RefitRules(), grid=grid, warmup_windows=warmup_windows, seed=seed)
+        self._new_refits = partial(Refits, refits or RefitRules(), grid=grid, warmup_windows=warmup_windows, seed=seed)
+        self._refits = self._new_refits()
         self._screening: Screening | None = None
         self._detector: Detector | None = None
         self._known: tuple[str, ...] = ()  # the detector's channels: the first of the grid's
@@ -82,6 +106,9 @@ class Machine:
         self._past = Past(grid.length, grid.hop)
         self._next_start: float | None = None  # of the window after the last one, if nothing is left out between
         self._readings = Readings(name, grid)
+        self._labels = Labels()
+        per_week = Budget(false_alarms_per_week, self._windows_per_week)
+        self._adaptation = Adaptation(name, grid, alerts, per_week)
         self._last: Score | None = None
         self._screened: Screened | None = None  # what the last window passed
 
@@ -93,14 +120,16 @@ class Machine:
         self._note_silence(window.start)
         blocks = self._readings.settle(window, closed.settled)
         coverage = float(np.mean(~np.isnan(window.values[: len(self._known) or None])))
-        self._screened = screened = self._screen(window)
+        bad = self._labels.bad_at(window.start, window.end)
+        self._screened = screened = self._screen(window, bad)
         score, trace = self._score(window, coverage, screened)
         was_open = self.incidents.is_open
         alert = self.incidents.update(score)
         if self._detector is not None and score.score is not None and not was_open:
             opened = alert is not None and alert.opened_at == score.end  # and not again, within its cooldown
             self._detector.spend(opened, self._windows_per_week, self._budget)
-        sensor_alerts = [] if screened is None else self.sensor_incidents.update(score, screened.latest)
+        sensor_alerts = [] if screened is None else self.sensor_incidents.update(score, screened.latest, bad)
+        self._labels.note(sensor_alerts if alert is None else [alert, *sensor_alerts])
         reason = self._refits.take(
             score,
             alert,
@@ -109,22 +138,27 @@ class Machine:
             sound=window.incomplete is None and not (screened and screened.spoilt),
             running=screened is None or screened.operating == "running",
         )
+        traces = [] if trace is None else self._adaptation.note(self._version, window.end, trace)
         model = None
         if self._detector is not None:
             if reason is not None:
                 model = self._fit(history, blocks)
                 self._refits.refitted(window.end, None if model is None else reason)
-        elif coverage >= self._min_coverage:
+        elif coverage >= self._min_coverage and score.blank != "maintenance":
             self._warm += 1
             if self._warm >= self._warmup_windows:
-                if self._version:
+                if self._refits.begun:
                     self._refits.refitted(window.end, "lost")
                 else:
-                    self._refits.first_fitted(window.end)
+                    self._refits.first_fitted(window.end, "new_normal" if self._version else None)
                 model = self._fit(history, blocks)
+        head = None
+        if model is not None:
+            again, head = self._teach(model, history, blocks, window.end)
+            traces += again
         self._remember(closed.settled, score, screened)
         self._last = score
-        return Judged(score, alert, sensor_alerts, blocks, model, trace)
+        return Judged(score, alert, sensor_alerts, blocks, model, trace, traces, head)
 
     def _note_silence(self, start: float) -> None:
         """Keep the past in step with the clock where windows were stepped over."""
@@ -137,7 +171,7 @@ class Machine:
         """Take settled cells [channel, hop] into the past; what was not judged must not be judged later either."""
         if score.blank is not None:
             self._past.forget()
-        if score.blank in {"stopped", "starting"}:
+        if score.blank in {"stopped", "starting", "maintenance"}:
             settled = np.full_like(settled, np.nan)
         elif screened is not None:
             masked = np.logical_and.reduce(np.isnan(screened.values), axis=1)
@@ -146,16 +180,18 @@ class Machine:
                 settled[: len(masked)][masked] = np.nan
         self._past.extend(settled)
 
-    def _screen(self, window: Window) -> Screened | None:
+    def _screen(self, window: Window, bad: set[str]) -> Screened | None:
         """Look at sensors and operating state; None where nothing is known of them."""
         if self._screening is None or window.incomplete in GONE:
             return None
-        return self._screening.take(window)
+        return self._screening.take(window, bad)
 
     def _score(self, window: Window, coverage: float, screened: Screened | None) -> tuple[Score, Trace | None]:
         blank: Blank | None = None
         if coverage < self._min_coverage or window.incomplete in GONE:
             blank = "no_data"
+        elif self._labels.maintained(window.start, window.end):
+            blank = "maintenance"
         elif self._detector is None:
             blank = "learning"
         elif screened is None or not np.isfinite(screened.values).any():
@@ -174,7 +210,7 @@ class Machine:
             value, threshold = verdict.score, limit.score
             alarm, extrapolated = value >= threshold, limit.extrapolated
             evidence = verdict.evidence
-            trace = Trace(verdict.strangeness, verdict.traits)
+            trace = Trace(verdict.unlabelled, verdict.traits)
             contributions = dict(zip(self._known, verdict.contributions.tolist(), strict=True))
             calm = self._refits.calm and not self._detector.overspent
             if calm and not alarm and not self.incidents.is_open and window.incomplete is None:
@@ -187,7 +223,7 @@ class Machine:
             score=value,
             threshold=threshold,
             alarm=alarm,
-            trust="learning" if self._detector is None else "prior",
+            trust=self._trust,
             blank=blank,
             extrapolated=extrapolated,
             coverage=coverage,
@@ -198,6 +234,12 @@ class Machine:
             sensor_faults={} if screened is None else screened.sensor_faults,
         )
         return score, trace
+
+    @property
+    def _trust(self) -> Trust:
+        if self._detector is None:
+            return "learning"
+        return f"adapted({self._adaptation.labels})" if self._adaptation.labels else "prior"
 
     def _limit(self, detector: Detector) -> Threshold:
         return detector.threshold(self._windows_per_week, self._budget)
@@ -229,6 +271,18 @@ class Machine:
         }
         return Model(self._version, state)
 
+    def _teach(
+        self, model: Model, history: History, fresh: Sequence[Block], end: float
+    ) -> tuple[list[TraceBlock], HeadRecord | None]:
+        """Have a new fit look at what was labelled before it, and make a head of that."""
+        assert self._detector is not None
+        assert self._began is not None
+        read = partial(self._readings.between, history=history, fresh=fresh, channels=len(self._known))
+        labelled = self._labels.teaching(self._began, end)
+        return self._adaptation.begin_again(
+            self._detector, model, self._labels, retrace(self._detector, self._spec, labelled, read, until=end)
+        )
+
     def _series(self, history: History, fresh: Sequence[Block]) -> Floats:
         """[channel, time] of what is learned from: the warm-up, later what the reservoir holds."""
         assert self._began is not None
@@ -236,7 +290,12 @@ class Machine:
         spans = self._refits.spans(channels) if self._version else []
         stretches = [(span.first * hop_secs, span.end * hop_secs) for span in spans]
         stretches = stretches or [(self._began, self._readings.newest(fresh))]
-        series, share = self._readings.series(stretches, history, fresh, channels=channels, since=self._began)
+        stretches = without(stretches, self._labels.not_learned())
+        rows = {name: row for row, name in enumerate(self.grid.channels)}
+        hidden = [(rows[name], bad) for name, every in self._labels.bad_sensors().items() for bad in every]
+        series, share = self._readings.series(
+            stretches, history, fresh, channels=channels, since=self._began, hidden=hidden
+        )
         if self._detector is not None and share < _LEAST_SHARE:
             raise ValueError("more than half of what was to be learned again is no longer in the history")
         return series
@@ -256,7 +315,9 @@ class Machine:
             "source": self.source,
             "received_at": at,
             "newest": self.grid.newest_time,
-            "trust": "learning" if self._detector is None else "prior",
+            "trust": self._trust,
+            "head": self._adaptation.in_service,
+            "learned": self._adaptation.words,
             "refitted_at": self._refits.refitted_at,
             "refit_reason": self._refits.reason,
             "learned_hours": round(min(self._warm, self._warmup_windows) * hours, 2),
@@ -266,6 +327,7 @@ class Machine:
             "silent_channels": [] if last is None else [c for c in self.grid.channels if c not in last.signals],
             "operating": None if self._screened is None else self._screened.operating,
             "sensor_faults": {} if last is None else last.sensor_faults,
+            "bad_sensors": sorted(self._labels.bad_at(self.grid.newest_time or 0.0, math.inf)),
             "score": None if last is None else last.score,
             "threshold": None if last is None else last.threshold,
             "extrapolated": None if last is None else last.extrapolated,
@@ -291,11 +353,13 @@ class Machine:
             "past": self._past.snapshot(),
             "next_start": self._next_start,
             "pending": self._readings.snapshot(),
+            "labels": self._labels.snapshot(),
+            "adaptation": self._adaptation.snapshot(),
             "detector": None if self._detector is None else self._detector.snapshot()[1],
             "screening": None if self._screening is None else self._screening.snapshot()[1],
         }
 
-    def restore(self, state: dict[str, Any], model: Model | None) -> bool:
+    def restore(self, state: dict[str, Any], model: Model | None, head: HeadRecord | None = None) -> bool:
         """Take up a snapshot; False, and nothing taken, where the grid was changed.
 
         A model that is missing or of another version is fitted anew from the stored history, at the next window.
@@ -305,7 +369,8 @@ class Machine:
         if state["detector"] is not None and model is not None and model.version == state["version"]:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 screening = Screening.restore(model.state["screening"], state["screening"])
-                self._detector = Detector.restore(model.state["detector"], state["detector"])
+                adopted = None if head is None else head.state
+                self._detector = Detector.restore(model.state["detector"], state["detector"], adopted)
                 self._screening = screening
                 self._take_up(model.state["channels"], model.state["usual"])
         self.grid.restore(state["grid"])
@@ -320,28 +385,8 @@ class Machine:
         if "refits" in state:
             self._refits.restore(state["refits"])
         self._readings.restore(state["pending"])
+        if "labels" in state:
+            self._labels.restore(state["labels"])
+        if "adaptation" in state:
+            self._adaptation.restore(state["adaptation"])
         return True
-
-
-def usual_range(series: Floats) -> Floats:
-    """Return the 1st and 99th percentile [2, channel] of each channel's readings in ``series`` [channel, time]."""
-    usual = np.full((2, len(series)), np.nan)
-    present = ~np.isnan(series).all(axis=1)
-    usual[:, present] = np.nanpercentile(series[present], [1, 99], axis=1)
-    return usual
-
-
-def signals(window: Window) -> dict[str, Signal]:
-    """Mean, least and greatest value of every channel that has data in a window."""
-    values = window.values
-    present = ~np.isnan(values)
-    counts = np.count_nonzero(present, axis=1)
-    if counts.sum() < values.size:
-        least, greatest = np.where(present, values, np.inf), np.where(present, values, -np.inf)
-        means = np.where(present, values, 0.0).sum(axis=1) / np.maximum(counts, 1)
-    else:
-        least = greatest = values
-        means = np.add.reduce(values, axis=1) / values.shape[1]
-    least, greatest = np.minimum.reduce(least, axis=1), np.maximum.reduce(greatest, axis=1)
-    rows = zip(window.channels, counts.tolist(), means.tolist(), least.tolist(), greatest.tolist(), strict=True)
-    return {name: Signal(mean, low, high) for name, count, mean, low, high in rows if count}

@@ -4,6 +4,7 @@
 
     Message ─ router ─ codec ─┬─ Sample ─ grid ─ Window ─ screening ─ detector ─ Score ─ incidents ─ Alert
                               └─ quarantine (with its reason)
+    Message ─ router ─ label ── Machine: what is learned from, judged and masked from here on
 
 What comes out is a function of the order of the messages alone: reading the journal again gives the same scores. The
 service feeds the journal in and stores what comes out; nothing here knows of threads, clocks, files or sockets.
@@ -16,17 +17,23 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
+from appliance.archive import Archive, Unstored
 from appliance.dedupe import RecentMessages
 from appliance.detect.detector import DetectorOptions
 from appliance.errors import DecodeError
-from appliance.history import History
 from appliance.incidents import AlertRules
 from appliance.ingest.codecs import Codec
+from appliance.ingest.commands import COMMAND, command_route
+from appliance.ingest.labels import LABEL, label_route
+from appliance.ingest.reasons import likely, refuse
 from appliance.ingest.topics import Route, Router
-from appliance.machine import Machine
-from appliance.records import Block, Decoded, Message, Model, Outcome, Quarantined, Sample
+from appliance.operators import take_command, take_label
+from appliance.records import Command, Decoded, Message, Model, Outcome, Quarantined, Sample, TopicMatch
 from appliance.refit import RefitRules
 from appliance.screening import StateSource
+from appliance.taught import TaughtMachine
 from appliance.windows import GridSpec
 
 
@@ -56,6 +63,12 @@ class Rules:
     max_machines: int = 1000
     remembered_messages: int = 8192
     """How many messages back a repeat is recognised; at least twice what the broker may have in flight."""
+    prefix: str = "appliance"
+    """Of our own topics: labels and commands come in under it."""
+
+
+MOST_ANSWERS = 100
+"""Answers to operators in one outcome: a flood is not answered one by one."""
 
 
 class Pipeline:
@@ -67,18 +80,19 @@ class Pipeline:
         In the order of the configuration: the first pattern that matches a topic takes it.
     rules
         What holds for every machine.
-    history
-        Reads a machine's stored blocks back, when it has seen enough to be fitted.
+    archive
+        Reads back what is stored of a machine, when it is fitted or learns from a label.
     """
 
-    def __init__(self, sources: Sequence[Source], rules: Rules, history: History) -> None:
-        self._router = Router([source.route for source in sources])
+    def __init__(self, sources: Sequence[Source], rules: Rules, archive: Archive) -> None:
+        operators = [label_route(rules.prefix), command_route(rules.prefix)]
+        self._router = Router([*operators, *(source.route for source in sources)])
         self._sources = {source.route.name: source for source in sources}
         self._rules = rules
-        self._history = history
+        self._archive = archive
         self._recent = RecentMessages(rules.remembered_messages)
         self._changed: set[str] = set()
-        self.machines: dict[str, Machine] = {}
+        self.machines: dict[str, TaughtMachine] = {}
 
     def process(self, messages: Iterable[Message], outcome: Outcome) -> None:
         """Take messages in journal order; add to the outcome what is to be stored."""
@@ -90,6 +104,9 @@ class Pipeline:
         repeated = self._recent.seen(message)
         try:
             match = self._router.match(message.topic)
+            if match.source in {LABEL, COMMAND}:
+                self._hear(message, match, repeated, outcome)
+                return
             decoded = self._sources[match.source].codec.decode(match, message.payload, message.received_at)
         except DecodeError as error:
             outcome.counts["", "messages_quarantined"] += 1
@@ -110,6 +127,26 @@ class Pipeline:
             if sample.values:
                 self._place(message, source, sample, outcome)
         outcome.commands += decoded.commands
+
+    def _hear(self, message: Message, match: TopicMatch, repeated: bool, outcome: Outcome) -> None:
+        """Take in what an operator sends, and answer: they wait for it."""
+        name, stored = match.machine, Unstored(self._archive, outcome)
+        try:
+            machine = self.machines.get(name)
+            if machine is None:
+                raise refuse("unknown_machine", f"no machine is called {name}{likely(name, self.machines)}")
+            if match.source == LABEL:
+                answer = take_label(machine, message, stored, outcome)
+            else:
+                answer = take_command(machine, message, stored, outcome, repeated=repeated)
+            outcome.statuses[name] = machine.status(message.received_at)
+            self._changed.add(name)
+        except DecodeError as error:
+            outcome.counts["", "messages_quarantined"] += 1
+            self._quarantine(message, error.reason, error.detail, 1, "", outcome)
+            answer = {"id": _id_of(message), "stored": False, "error": error.detail}
+        if len(outcome.commands) < MOST_ANSWERS:
+            outcome.commands.append(Command(f"{match.topic}/answer", orjson.dumps({"machine": name, **answer})))
 
     def _place(self, message: Message, source: Source, sample: Sample, outcome: Outcome) -> None:
         counts, name, readings = outcome.counts, sample.machine, len(sample.values)
@@ -138,26 +175,26 @@ class Pipeline:
             detail = f"{name} already has {source.grid.max_channels} channels; raise max_channels or name fewer"
             self._quarantine(message, "too_many_channels", detail, placement.refused, name, outcome)
 
-        def history(name: str, start: float, end: float) -> list[Block]:
-            waiting = (block for block in outcome.blocks if block.machine == name and start <= block.start < end)
-            return [*self._history(name, start, end), *waiting]
-
+        stored = Unstored(self._archive, outcome)
         for closed in placement.closed:
-            verdict = machine.take(closed, history)
+            verdict = machine.take(closed, stored.history)
             outcome.scores.append(verdict.score)
             outcome.blocks += verdict.blocks
+            outcome.traces += verdict.traces
             if verdict.alert is not None:
                 outcome.alerts.append(verdict.alert)
             outcome.alerts += verdict.sensor_alerts
             if verdict.model is not None:
                 outcome.models[name] = verdict.model
+            if verdict.head is not None:
+                outcome.heads.append(verdict.head)
         if placement.closed or is_new:
             outcome.statuses[name] = machine.status(message.received_at)
 
-    def _meet(self, source: Source, name: str) -> Machine | None:
+    def _meet(self, source: Source, name: str) -> TaughtMachine | None:
         if len(self.machines) >= self._rules.max_machines:
             return None
-        self.machines[name] = Machine(
+        self.machines[name] = TaughtMachine(
             name=name,
             source=source.route.name,
             grid=source.grid,
@@ -218,10 +255,22 @@ class Pipeline:
                 dropped[name] = "there are more machines than detection.max_machines; it is forgotten"
                 continue
             try:
-                kept = machine.restore(state, models.get(name))
+                number = state["adaptation"]["in_service"] if "adaptation" in state else 0
+                head = self._archive.head(name, number) if number else None
+                kept = machine.restore(state, models.get(name), head)
             except (KeyError, TypeError, ValueError) as error:  # written by another version
                 kept, dropped[name] = False, f"its stored state cannot be read ({error!r}); it learns anew"
             if not kept:
                 del self.machines[name]
                 dropped.setdefault(name, f"the grid of source {state['source']} was changed; it learns anew")
         return dropped
+
+
+def _id_of(message: Message) -> str | None:
+    """Return the id of what could not be used, so that its sender knows the answer."""
+    try:
+        raw = orjson.loads(message.payload)
+    except orjson.JSONDecodeError:
+        return None
+    found = raw.get("id") if isinstance(raw, dict) else None
+    return found if isinstance(found, str) else None

@@ -5,6 +5,7 @@ A record is frozen and knows nothing of where it came from or goes to. This modu
 ::
 
     Message → (topic) TopicMatch → (codec) Decoded[Sample] → (grid) Window → (detector) Verdict → Score → Alert
+    Message → (topic) TopicMatch → Label, an operator's word on what lies between two times
     and all that came of some messages, to be stored together: Outcome
 """
 
@@ -117,7 +118,9 @@ class Verdict:
     score: float
     """-log10 of the calibrated tail probability: 3 is one window in a thousand."""
     strangeness: float
-    """The combined evidence before calibration; comparable within one machine and fit only."""
+    """The combined evidence in the light of the labels, before calibration; comparable within one machine and head."""
+    unlabelled: float
+    """The same without the labels; comparable within one machine and fit."""
     extrapolated: bool
     """The score lies beyond what the sample of normal windows can show: its tail is a model, not a count."""
     evidence: dict[str, float]
@@ -128,11 +131,13 @@ class Verdict:
     """[trait] what the window looked like to the detectors: see `appliance.detect.traces`."""
 
 
-Trust = Literal["learning", "prior"]
+Trust = str
+"""``learning``; ``prior`` once it is learned; ``adapted(3)`` with a head made of three labels."""
 AlertState = Literal["open", "acknowledged", "closed"]
 AlertKind = Literal["machine", "sensor"]
-Blank = Literal["learning", "no_data", "stopped", "starting"]
+Blank = Literal["learning", "no_data", "stopped", "starting", "maintenance"]
 SensorFault = Literal["stuck", "dropout", "out_of_range", "noise", "unit_change"]
+LabelVerdict = Literal["fault", "false_alarm", "maintenance", "new_normal", "bad_sensor"]
 
 
 class Signal(NamedTuple):
@@ -195,6 +200,38 @@ class Alert:
     kind: AlertKind = "machine"
     sensor_fault: SensorFault | None = None
     """What the sensor suffers from; None for an alert of the machine."""
+    verdict: LabelVerdict | None = None
+    """What an operator has said of it while it was the machine's latest."""
+    learned: str | None = None
+    """What that has changed, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """An operator's verdict on a stretch of a machine's life."""
+
+    id: str
+    """Chosen by the sender, or made from the message: the same one twice is one label."""
+    machine: str
+    verdict: LabelVerdict
+    start: float | None
+    """Unix seconds, event time; None only until the machine has put in where its alert began, or its newest reading."""
+    end: float | None
+    """Unix seconds; None: until further notice."""
+    said_at: float
+    """Unix seconds: when, by the sender's clock, or when it arrived."""
+    said_by: str | None = None
+    via: str = "mqtt"
+    """By which way it came in: mqtt, cli, web, grafana."""
+    fault: str | None = None
+    """What kind of fault, in the operator's words."""
+    channel: str | None = None
+    """The one whose sensor is bad."""
+    cleared: bool = False
+    """Of a bad sensor: it is well again."""
+    alert: str | None = None
+    """The alert it is about, where one was named."""
+    note: str | None = None
 
 
 class Block(NamedTuple):
@@ -208,8 +245,9 @@ class Block(NamedTuple):
     """[channel, time] in the machine's own units, NaN where nothing came."""
 
 
-RefitReason = Literal["schedule", "drift", "routine", "lost"]
-"""Why a machine was fitted again: its time had come; its normal changed; a routine showed; its model was unusable."""
+RefitReason = Literal["schedule", "drift", "routine", "lost", "new_normal"]
+"""Why a machine was fitted again: its time had come; its normal changed; a routine showed; its model was unusable; an
+operator called what it does now normal."""
 
 
 class Model(NamedTuple):
@@ -225,6 +263,31 @@ class Trace(NamedTuple):
     strangeness: float
     traits: Floats
     """[trait]."""
+
+
+class TraceBlock(NamedTuple):
+    """Traces of windows in time order, in the precision in which they are kept."""
+
+    machine: str
+    model: int
+    """Which fit saw them: those of another cannot be compared."""
+    ends: Floats
+    """[n] Unix seconds: of each window's end."""
+    strangeness: NDArray[np.float32]
+    """[n]."""
+    traits: NDArray[np.float16]
+    """[n, trait]."""
+
+
+class HeadRecord(NamedTuple):
+    """A head as it is stored, with the calibration that belongs to it."""
+
+    machine: str
+    number: int
+    """Counts every change of what is in service."""
+    words: str
+    """What it changed."""
+    state: dict[str, Any]
 
 
 class Quarantined(NamedTuple):
@@ -243,8 +306,11 @@ class Outcome:
     scores: list[Score] = field(default_factory=list)
     alerts: list[Alert] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
+    traces: list[TraceBlock] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+    heads: list[HeadRecord] = field(default_factory=list)
     models: dict[str, Model] = field(default_factory=dict)
     statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Machine → what it looks like from outside."""

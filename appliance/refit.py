@@ -78,6 +78,8 @@ class Refits:
         self._quiet = 0  # hops of normal operation since the last alert
         self._since_change: int | None = None  # hops of normal operation
         self._next_at: float | None = None
+        self.begun = False
+        """Whether the machine was learned once."""
         self.refitted_at: float | None = None
         """Unix seconds of the newest reading at the last refit; None before the first."""
         self.reason: RefitReason | None = None
@@ -90,8 +92,17 @@ class Refits:
     def _hops(self, secs: float) -> int:
         return max(1, round(secs / self._hop_secs))
 
-    def first_fitted(self, at: float) -> None:
-        """Note the end of the warm-up: it was normal, and from here on the next refit is counted."""
+    def first_fitted(self, at: float, reason: RefitReason | None = None) -> None:
+        """Note the end of the warm-up: it was normal, and from here on the next refit is counted.
+
+        Parameters
+        ----------
+        reason
+            Of a warm-up that was not the machine's first.
+        """
+        self.begun = True
+        if reason is not None:
+            self.refitted_at, self.reason = at, reason
         self.reservoir.accept_recent()
         self._routine.begin(at)
         self._plan(at)
@@ -153,6 +164,25 @@ class Refits:
             self._since_change += 1
         return self._due(score.end)
 
+    def rescaled(self) -> None:
+        """Note that scores mean something else from here on: a change in them is no drift."""
+        self._drift.reset()
+        self._since_change = None
+
+    def vouch(self, start: float, end: float) -> None:
+        """Take in a stretch that an operator calls normal, Unix seconds: what was suspected there no longer is."""
+        self._alerted = False
+        self.reservoir.keep([self._span(start, end)])
+
+    def doubt(self, end: float, now: float) -> None:
+        """Note a fault that an operator has seen, Unix seconds: what was on probation about then may be part of it."""
+        if now - end <= self._proof * self._hop_secs:
+            self.reservoir.forget_recent()
+            self._alerted, self._quiet, self._since_change = True, 0, None
+
+    def _span(self, start: float, end: float) -> Span:
+        return Span(math.floor(start / self._hop_secs), math.ceil(end / self._hop_secs))
+
     @property
     def calm(self) -> bool:
         """Whether the machine may be followed: a fault that comes and goes must not be learned in its pauses."""
@@ -177,6 +207,7 @@ class Refits:
             "quiet": self._quiet,
             "since_change": self._since_change,
             "next_at": self._next_at,
+            "begun": self.begun,
             "refitted_at": self.refitted_at,
             "reason": self.reason,
         }
@@ -189,3 +220,4 @@ class Refits:
         self._alerted, self._quiet = state["alerted"], state["quiet"]
         self._since_change, self._next_at = state["since_change"], state["next_at"]
         self.refitted_at, self.reason = state["refitted_at"], state["reason"]
+        self.begun = state.get("begun", self._next_at is not None)

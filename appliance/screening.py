@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -30,13 +30,13 @@ class Screened(NamedTuple):
     """What is left of a window."""
 
     values: Floats
-    """[channel, time] of the learned channels, NaN for those whose sensor is or just was at fault."""
+    """[channel, time] of the learned channels, NaN for those whose sensor is bad or just was."""
     sensor_faults: dict[str, SensorFault]
     latest: dict[str, float]
     """Channel → its newest reading, NaN where there never was one."""
     operating: Operating
     spoilt: bool
-    """Whether there are readings of a sensor that is or just was at fault."""
+    """Whether there are readings of a sensor that is or just was at fault and that nobody has called bad yet."""
     familiar: bool
     """Whether the machine's stops and starts were learned with its other states."""
 
@@ -62,20 +62,23 @@ class Screening:
             operation = Operation(filled, length=grid.length, hop=grid.hop, state=told, may_stop=state.may_stop)
         return cls(channels, sensors, operation)
 
-    def take(self, window: Window) -> Screened:
-        """Take in the next window."""
+    def take(self, window: Window, bad: Collection[str] = ()) -> Screened:
+        """Take in the next window; ``bad`` are channels whose sensor operators have called bad."""
         values = window.values[: len(self.channels)]
         received = values if window.received is None else window.received[: len(self.channels)]
         faults = self._sensors.judge(received)
         with np.errstate(over="ignore", invalid="ignore"):
             operating = self._operation.judge(values)
-        masked = self._sensors.masked
+        found = masked = unknown = self._sensors.masked
+        if bad:
+            told = np.isin(self.channels, list(bad))
+            masked, unknown = found | told, found & ~told
         return Screened(
             values=np.where(masked[:, None], np.nan, values) if masked.any() else values,
             sensor_faults={self.channels[channel]: fault for channel, fault in faults.items()},
             latest=dict(zip(self.channels, self._sensors.latest.tolist(), strict=True)),
             operating=operating,
-            spoilt=bool(masked.any() and np.isfinite(received[masked]).any()),
+            spoilt=bool(unknown.any() and np.isfinite(received[unknown]).any()),
             familiar=self._operation.taught,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 
 from appliance.explain import Usual, describe_sensor
 from appliance.incidents import AlertRules, alert_id
-from appliance.records import Alert, Score, SensorFault
+from appliance.records import Alert, LabelVerdict, Score, SensorFault
 
 
 class SensorIncidents:
@@ -29,30 +29,59 @@ class SensorIncidents:
         """Channel → the alert that is open, or was closed less than a cooldown ago."""
         self._recent: dict[str, deque[tuple[bool, float]]] = {}  # channel → (at fault, window start), while it matters
         self._quiet: dict[str, int] = {}
+        self._dismissed: set[str] = set()  # whose present diagnosis an operator has called a false alarm
 
-    def update(self, score: Score, latest: Mapping[str, float]) -> list[Alert]:
+    def update(self, score: Score, latest: Mapping[str, float], known: Collection[str] = ()) -> list[Alert]:
         """Take one window; return the alerts that opened, changed their kind of fault, or closed.
 
         Parameters
         ----------
         latest
             Channel → its newest reading.
+        known
+            Channels that operators have called bad already: no alert opens for them.
         """
         told = []
+        self._dismissed &= score.sensor_faults.keys()
         for channel in dict.fromkeys((*self._recent, *self.current, *score.sensor_faults)):
             fault = score.sensor_faults.get(channel)
             before = self.current.get(channel)
             if before is not None and before.state == "closed" and self._is_over(before, score):
                 del self.current[channel]
                 before = None
-            if before is not None and before.state == "open":
+            if before is not None and before.state != "closed":
                 alert = self._while_open(score, before, channel, fault, latest)
+            elif channel in known or channel in self._dismissed:
+                self._recent.pop(channel, None)
+                continue
             else:
                 alert = self._while_closed(score, before, channel, fault, latest)
             if alert is not None:
                 self.current[channel] = alert
                 told.append(alert)
         return told
+
+    def judge(self, channel: str, verdict: LabelVerdict, at: float) -> Alert | None:
+        """Take an operator's verdict on a sensor; return its alert where one is open.
+
+        ``bad_sensor`` acknowledges it, ``false_alarm`` closes it until the diagnosis has ended once.
+
+        Parameters
+        ----------
+        at
+            Unix seconds: now, after the last window.
+        """
+        before = self.current.get(channel)
+        if before is None or before.state == "closed":
+            return None
+        if verdict == "false_alarm":
+            self._dismissed.add(channel)
+            self._quiet.pop(channel, None)
+            alert = replace(before, state="closed", updated_at=at, closed_at=at, verdict=verdict)
+        else:
+            alert = replace(before, state="acknowledged", updated_at=at, verdict=verdict)
+        self.current[channel] = alert
+        return alert
 
     def _while_closed(
         self, score: Score, before: Alert | None, channel: str, fault: SensorFault | None, latest: Mapping[str, float]
@@ -68,7 +97,13 @@ class SensorIncidents:
         summary = self._describe(score, channel, fault, latest)
         if before is not None:
             return replace(
-                before, state="open", updated_at=score.end, closed_at=None, summary=summary, sensor_fault=fault
+                before,
+                state="open",
+                updated_at=score.end,
+                closed_at=None,
+                summary=summary,
+                sensor_fault=fault,
+                verdict=None,
             )
         return Alert(
             id=alert_id(f"{score.machine}-{channel}", since),
@@ -115,6 +150,7 @@ class SensorIncidents:
             "current": {channel: msgspec.to_builtins(alert) for channel, alert in self.current.items()},
             "recent": {channel: [list(entry) for entry in recent] for channel, recent in self._recent.items()},
             "quiet": dict(self._quiet),
+            "dismissed": sorted(self._dismissed),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -124,3 +160,4 @@ class SensorIncidents:
             entries = ((at_fault, start) for at_fault, start in recent)
             self._recent[channel] = deque(entries, maxlen=self.rules.of_windows)
         self._quiet = dict(state["quiet"])
+        self._dismissed = set(state.get("dismissed", ()))

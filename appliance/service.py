@@ -24,7 +24,6 @@ from appliance.config import Settings
 from appliance.errors import Retry, SinkError, StoreError
 from appliance.ingest.inbox import Inbox
 from appliance.ingest.mqtt import Subscriber
-from appliance.ingest.topics import TopicPattern
 from appliance.recorder import Recorder
 from appliance.records import Command
 from appliance.store.database import Database
@@ -60,7 +59,7 @@ class Service:
         limits = assembly.limits(settings)
         self._retention = Retention(self._database, limits)
         self._results = results
-        self._pipeline = assembly.pipeline(settings, results.history)
+        self._pipeline = assembly.pipeline(settings, results)
         self._worker = Worker(self._pipeline, Journal(self._database), results, self._send)
         window = settings.mqtt.receive_maximum
         self._inbox = Inbox(
@@ -69,8 +68,9 @@ class Service:
             capacity_messages=4 * window,
             capacity_bytes=INBOX_BYTES,
         )
-        filters = [TopicPattern(source.topic).filter for source in settings.source]
-        self._subscriber = Subscriber(assembly.broker_options(settings), filters, self._inbox.put, self._inbox.has_room)
+        self._subscriber = Subscriber(
+            assembly.broker_options(settings), assembly.filters(settings), self._inbox.put, self._inbox.has_room
+        )
         self._recorder = Recorder(
             self._inbox,
             journal,
@@ -214,10 +214,10 @@ class Service:
             try:
                 self._subscriber.publish(command.topic, command.payload, timeout_secs=1.0)
             except Retry as error:  # each would wait in vain, and the worker with it
-                log.warning("requests to sources were not sent: %s", error)
+                log.warning("answers and requests to sources were not sent: %s", error)
                 return
             except SinkError as error:
-                log.warning("request to a source was not sent: %s", error)
+                log.warning("%s was not sent: %s", command.topic, error)
 
     def _stop(self) -> None:
         systemd.notify("STOPPING=1")

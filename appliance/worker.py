@@ -111,7 +111,7 @@ class Worker:
 
     def _commit_when_due(self) -> None:
         outcome, waited = self._outcome, time.monotonic() - self._commit_at
-        has_news = bool(outcome.scores or outcome.alerts or outcome.quarantined or outcome.models)
+        has_news = bool(outcome.scores or outcome.alerts or outcome.quarantined or outcome.models or outcome.commands)
         checkpoint = self._checkpoint_due()
         if checkpoint or (self._waiting and waited > (COMMIT_SECS if has_news else IDLE_COMMIT_SECS)):
             self._commit(checkpoint=checkpoint)
@@ -119,7 +119,7 @@ class Worker:
     def _checkpoint_due(self) -> bool:
         if self.position == self.checkpointed:
             return False
-        if self._outcome.models:  # a fit takes seconds: not again after the next restart
+        if self._outcome.models or self._outcome.heads:  # either takes a while: not again after the next restart
             return True
         age = time.monotonic() - self._checkpoint_at
         return self._since_checkpoint >= CHECKPOINT_MESSAGES or age > CHECKPOINT_SECS
@@ -139,6 +139,11 @@ class Worker:
             reason = self._outcome.statuses[name]["refit_reason"]
             why = "after its warm-up" if reason is None else REFIT_IN_WORDS[reason]
             log.info("%s: learned %s, model %d", name, why, model.version)
+        for label in self._outcome.labels:
+            who, note = label.said_by or "somebody", f": {label.note}" if label.note else ""
+            log.info("%s: label %s, %s, by %s via %s%s", label.machine, label.id, label.verdict, who, label.via, note)
+        for head in self._outcome.heads:
+            log.info("%s: head %d in service: %s", head.machine, head.number, head.words)
         self._send(self._outcome.commands)
         self.stored = self.position
         self._outcome = Outcome()

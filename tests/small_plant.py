@@ -12,7 +12,7 @@ import numpy as np
 from appliance.ingest.codecs import build_codec
 from appliance.ingest.topics import Route, TopicPattern
 from appliance.pipeline import Pipeline, Rules, Source
-from appliance.records import Block, Floats, Message, Outcome
+from appliance.records import Block, Floats, HeadRecord, Message, Model, Outcome, TraceBlock
 from appliance.windows import GridSpec
 
 BEGIN = 1_767_571_200.0
@@ -38,6 +38,15 @@ def readings(cells: Iterable[int], *, offset: float = 0.0, machine: str = "m") -
     return messages
 
 
+def said(verdict: str, *, at: int, machine: str = "m", **keys: object) -> Message:
+    """An operator's label, sent ``at`` a cell; from and to are given in cells, as ``start`` and ``end``."""
+    body: dict[str, object] = {"verdict": verdict, **keys}
+    for cell, key in (("start", "from"), ("end", "to")):
+        if cell in body:
+            body[key] = BEGIN + float(str(body.pop(cell)))
+    return Message(f"appliance/machines/{machine}/label".encode(), json.dumps(body).encode(), BEGIN + at + 0.3)
+
+
 def as_messages(names: Sequence[str], values: Floats, cells: Iterable[int], **more: float) -> list[Message]:
     """One message a second with what [channel, time] holds there, less what is missing, and with what is given more."""
     messages = []
@@ -56,11 +65,24 @@ def lived(learned: tuple[Pipeline, Outcome], messages: Iterable[Message]) -> Out
 
 
 class Plant:
-    """A pipeline whose history lives in memory."""
+    """A pipeline whose archive lives in memory."""
 
     def __init__(self, *sources: Source, rules: Rules | None = None) -> None:
         self.blocks: dict[str, dict[float, Block]] = {}
-        self.pipeline = Pipeline(sources or (source(),), rules or Rules(), self.history)
+        self.seen: list[TraceBlock] = []
+        self.models: dict[str, Model] = {}
+        self.heads: dict[tuple[str, int], HeadRecord] = {}
+        self.pipeline = Pipeline(sources or (source(),), rules or Rules(), self)
+
+    def traces(self, machine: str, model: int, start: float, end: float) -> list[TraceBlock]:
+        ours = [block for block in self.seen if (block.machine, block.model) == (machine, model)]
+        return sorted((block for block in ours if start <= block.ends[0] < end), key=lambda block: block.ends[0])
+
+    def model(self, machine: str) -> Model | None:
+        return self.models.get(machine)
+
+    def head(self, machine: str, number: int) -> HeadRecord | None:
+        return self.heads.get((machine, number))
 
     def history(self, machine: str, start: float, end: float) -> list[Block]:
         return [block for at, block in sorted(self.blocks.get(machine, {}).items()) if start <= at < end]
@@ -71,4 +93,7 @@ class Plant:
         self.pipeline.process(messages, outcome)
         for block in outcome.blocks:
             self.blocks.setdefault(block.machine, {})[block.start] = block
+        self.seen += outcome.traces
+        self.models |= outcome.models
+        self.heads |= {(head.machine, head.number): head for head in outcome.heads}
         return outcome

@@ -204,3 +204,50 @@ def test_alerts_open_and_close_in_turn(series: list[float | None], rule: AlertRu
 @pytest.mark.parametrize("rule", [RULES, AlertRules(cooldown_secs=0.0)])
 def test_no_alert_without_alarms(rule: AlertRules) -> None:
     assert told([THRESHOLD - 0.01] * 50, rule) == [None] * 50
+
+
+def dismissed(values: list[float], rules: AlertRules = RULES) -> list[str]:
+    """States of what comes after an alert with a peak of 4 that an operator has called a false alarm."""
+    tracker = IncidentTracker(rules)
+    for number in range(2):
+        tracker.update(score(number, 4))
+    closed = tracker.judge("false_alarm", 0.0, HOP, HOP + LENGTH + 0.5)
+    assert closed is not None
+    assert (closed.state, closed.closed_at, closed.verdict) == ("closed", HOP + LENGTH + 0.5, "false_alarm")
+    resumed = IncidentTracker(rules)
+    resumed.restore(packing.unpack(packing.pack(tracker.snapshot())))
+    after = [resumed.update(score(number, value)) for number, value in enumerate(values, start=2)]
+    return ["." if alert is None else alert.state for alert in after]
+
+
+def test_what_goes_on_of_a_false_alarm_opens_no_alert() -> None:
+    assert dismissed([4] * 9) == ["."] * 9
+    assert dismissed([4, 0, 4, 0, 0, 4, 4]) == ["."] * 7
+
+
+def test_a_false_alarm_is_over_when_it_has_been_quiet_or_grows_ten_times_less_likely() -> None:
+    assert dismissed([4, 0, 0, 0, 4, 4]) == [".", ".", ".", ".", ".", "open"]
+    assert dismissed([4, 5.1, 5.1]) == [".", ".", "open"]
+
+
+def test_a_verdict_is_on_the_latest_alert_only_where_it_is_about_that() -> None:
+    tracker = IncidentTracker(RULES)
+    assert tracker.judge("fault", 0.0, 1e9, 0.0) is None
+    for number in range(5):
+        tracker.update(score(number, [4, 4, 0, 0, 0][number]))
+    assert tracker.current is not None
+    assert tracker.judge("fault", tracker.current.closed_at or 0.0, 1e9, 1e9) is None
+    told = tracker.judge("fault", HOP, 2 * HOP, 1e9)
+    assert told is not None
+    assert (told.state, told.verdict, told.updated_at) == ("closed", "fault", 1e9)
+
+
+def test_maintenance_closes_an_alert_and_forgets_the_alarms_before() -> None:
+    tracker = IncidentTracker(RULES)
+    silent = replace(score(2, None), blank="maintenance")
+    for number in range(2):
+        tracker.update(score(number, 4))
+    closed = tracker.update(silent)
+    assert closed is not None
+    assert closed.state == "closed"
+    assert tracker.update(score(3, 4)) is None

@@ -10,8 +10,8 @@ from appliance.detect import DetectorOptions
 from appliance.detect.scales import unit_of
 from appliance.history import BLOCK_CELLS
 from appliance.incidents import AlertRules
-from appliance.machine import Judged, Machine, signals
-from appliance.records import Block, Sample, Signal, Window
+from appliance.machine import Judged, Machine
+from appliance.records import Block, Sample
 from tests.small_plant import BEGIN, GRID, WARMUP_WINDOWS
 
 
@@ -121,12 +121,6 @@ def test_a_snapshot_of_another_grid_is_not_taken() -> None:
     (model,) = [judged.model for judged in life.judged if judged.model is not None]
     assert not Life(grid=replace(GRID, hop=4)).machine.restore(state, model)
     assert Life().machine.restore(state, model)
-
-
-def test_signals_hold_only_channels_with_data() -> None:
-    values = np.array([[1.0, np.nan, 4.0], [np.nan] * 3])
-    window = Window("m", ("a", "b"), 0.0, 3.0, values)
-    assert signals(window) == {"a": Signal(2.5, 1.0, 4.0)}
 
 
 def test_the_past_of_the_slow_scales_keeps_step_with_the_clock_over_a_silence() -> None:

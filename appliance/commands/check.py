@@ -52,7 +52,6 @@ def _tried(settings: Settings) -> list[Finding]:
     # Here, not above: these bring scipy, which takes a second that --help should not.
     from appliance import assembly  # noqa: PLC0415
     from appliance.ingest.probe import Probe  # noqa: PLC0415
-    from appliance.ingest.topics import TopicPattern  # noqa: PLC0415
     from appliance.notify import build_notifier  # noqa: PLC0415
     from appliance.store.influx import InfluxSink  # noqa: PLC0415
 
@@ -60,8 +59,7 @@ def _tried(settings: Settings) -> list[Finding]:
     findings = [_try(f"storage {folder}", lambda: _writable(settings))]
     shelf = assembly.shelf(settings)
     findings.append(_try("bundle", lambda: f"{shelf.in_service() or SOFTWARES_OWN} is in service"))
-    filters = [TopicPattern(source.topic).filter for source in settings.source]
-    probe = Probe(assembly.broker_options(settings), filters, settings.mqtt.prefix)
+    probe = Probe(assembly.broker_options(settings), assembly.filters(settings), settings.mqtt.prefix)
     findings.append(_try(f"broker {settings.mqtt.host}:{settings.mqtt.port}", probe.run))
     options = assembly.influx_options(settings)
     if options is not None:

@@ -186,6 +186,8 @@ def state_of(machine: dict[str, Any]) -> str:
     """Say in a coloured word how a machine is."""
     if machine["alert"]:
         return "[red]ALERT[/]"
+    if machine["blank"] == "maintenance":
+        return "[dim]maintenance[/]"
     if machine["trust"] == "learning":
         return f"[blue]learning {machine['learned_hours'] / machine['warmup_hours']:.0%}[/]"
     if machine["blank"] == "no_data":
@@ -197,6 +199,8 @@ def state_of(machine: dict[str, Any]) -> str:
 
 def _notes(machine: dict[str, Any]) -> str:
     notes = [f"sensor {name}: {fault.replace('_', ' ')}" for name, fault in machine["sensor_faults"].items()][:2]
+    if bad := machine.get("bad_sensors"):
+        notes.append(f"bad by label: {', '.join(bad[:3])}")
     if machine["silent_channels"]:
         notes.append(f"silent: {', '.join(machine['silent_channels'][:3])}")
     if machine["new_channels"]:

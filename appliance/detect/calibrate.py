@@ -86,6 +86,22 @@ class Calibrator(Fitted):
         self.warm_up = self.maxima.copy()
         self._prepare()
 
+    def again(self, warm_up: Floats, since: Floats) -> Calibrator:
+        """Return a calibrator by the same rule for what another head makes of the same windows.
+
+        How much normal operation was seen, and what was spent of the budget, stays.
+
+        Parameters
+        ----------
+        warm_up, since
+            [n] strangeness of the warm-up's windows, held out, and [m] of normal windows since, each in time order.
+        """
+        other = Calibrator(warm_up, self.block, self.confirm, self.of)
+        for value in since[-_BLOCKS * self.block :].tolist():
+            other.learn(value)
+        other.seen, other.correction = max(self.seen, other.seen), self.correction
+        return other
+
     def score(self, strangeness: float) -> tuple[float, bool]:
         """Return the score and whether it is extrapolated."""
         return self._rate(self._tail.log_share(strangeness)), strangeness > self._tail.highest

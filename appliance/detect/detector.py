@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.detect.calibrate import Calibrator, Threshold, block_windows
+from appliance.detect.head import Head
 from appliance.detect.lens import FOLDS, MOST_PARTS, Lens, folds
 from appliance.detect.normalise import Normaliser, spread_of_means
 from appliance.detect.precedents import Precedents
@@ -76,7 +77,10 @@ class Detector:
         self._lenses = lenses
         self._narrower = narrower
         self._precedents = precedents
-        self._calibrator = calibrator
+        self.calibrator = calibrator
+        self.head = Head.prior()
+        """What labels have made of the strangeness."""
+        self._detectors = sum(len(lens.detectors) for lens in lenses.values())
         self._weight = sum(lens.scale.weight for lens in lenses.values())
         self._judged: tuple[Floats, Windows] | None = None  # what `score` made of its window: `learn` gets the same
 
@@ -192,15 +196,18 @@ class Detector:
                     loudest[name] = value, name + suffix
         evidence = {name: value for value, name in loudest.values()}
         strangeness = self._precedents.forgive(windows.standard[0], combined / self._weight)
-        score, extrapolated = self._calibrator.score(strangeness)
+        traits = np.concatenate([loudness, windows.standard[0]])
+        labelled = self.head.strangeness(strangeness, traits, self._detectors)
+        score, extrapolated = self.calibrator.score(labelled)
         total = float(np.add.reduce(blame))
         return Verdict(
             score=score,
-            strangeness=strangeness,
+            strangeness=labelled,
+            unlabelled=strangeness,
             extrapolated=extrapolated,
             evidence=evidence,
             contributions=blame / total if total > 0 else blame,
-            traits=np.concatenate([loudness, windows.standard[0]]),
+            traits=traits,
         )
 
     def _hear(self, lens: Lens, window: Floats, past: Past | None, windows: Windows) -> Heard | None:
@@ -242,7 +249,7 @@ class Detector:
         that a slowly growing fault is not learned on its way up.
         """
         doubt = min(1.0, max(0.0, (verdict.score - _SURE) / (_DOUBTFUL - _SURE)))
-        self._calibrator.learn(verdict.strangeness)
+        self.calibrator.learn(verdict.strangeness)
         if doubt < 1.0:
             seen = self._judged is not None and self._judged[0] is window
             windows = self._judged[1] if seen and self._judged else self._normaliser.apply(window[None])
@@ -251,20 +258,32 @@ class Detector:
 
     def threshold(self, windows_per_week: float, false_alarms_per_week: float) -> Threshold:
         """Return the threshold that spends a budget of false alarms."""
-        return self._calibrator.threshold(false_alarms_per_week / windows_per_week)
+        return self.calibrator.threshold(false_alarms_per_week / windows_per_week)
 
     def spend(self, alerted: bool, windows_per_week: float, false_alarms_per_week: float) -> None:
         """Hold a judged window outside any incident against the budget: whether it opened an alert."""
-        self._calibrator.spend(alerted, false_alarms_per_week / windows_per_week)
+        self.calibrator.spend(alerted, false_alarms_per_week / windows_per_week)
 
     @property
     def overspent(self) -> bool:
         """Whether more alerts were raised of late than the budget allows, so that the threshold stands higher."""
-        return self._calibrator.overspent
+        return self.calibrator.overspent
+
+    def recalibrated(self, head: Head, warm_up: Traces, normal: Traces) -> Calibrator:
+        """Return the calibration that belongs to a head: of the warm-up's windows, and of normal ones since."""
+        return self.calibrator.again(head.rescore(warm_up), head.rescore(normal))
+
+    def adopt(self, head: Head, calibrator: Calibrator) -> None:
+        """Put a head and its calibration into service."""
+        self.head, self.calibrator = head, calibrator
+
+    def adopted(self) -> State:
+        """Return the head in service and the fitted part of its calibration, for `restore`."""
+        return {"head": self.head.snapshot(), "calibrator": self.calibrator.snapshot()[0]}
 
     def snapshot(self) -> tuple[State, State]:
         """Return (model, live): what `fit` made, and the small rest that `learn` changes."""
-        normaliser, calibrator = self._normaliser.snapshot(), self._calibrator.snapshot()
+        normaliser, calibrator = self._normaliser.snapshot(), self.calibrator.snapshot()
         model: State = {
             "format": FORMAT,
             "unit": self._unit,
@@ -277,8 +296,8 @@ class Detector:
         return model, {"normaliser": normaliser[1], "calibrator": calibrator[1]}
 
     @classmethod
-    def restore(cls, model: State, live: State) -> Self:
-        """Build the detector again; it then scores bit for bit as the one that was saved.
+    def restore(cls, model: State, live: State, adopted: State | None = None) -> Self:
+        """Build the detector again, with the head that was in service; it then scores bit for bit as the one saved.
 
         Raises
         ------
@@ -289,14 +308,17 @@ class Detector:
             msg = f"the saved detector has format {model.get('format')}, this version reads {FORMAT}: fit it anew"
             raise ValueError(msg)
         scales = {scale.suffix: scale for scale in SCALES}
-        return cls(
+        restored = cls(
             model["unit"],
             Normaliser.restore(model["normaliser"], live["normaliser"]),
             {suffix: Lens.restore(scales[suffix], state) for suffix, state in model["lenses"].items()},
             model["narrower"],
             Precedents.restore(model["precedents"], {}),
-            Calibrator.restore(model["calibrator"], live["calibrator"]),
+            Calibrator.restore((adopted or model)["calibrator"], live["calibrator"]),
         )
+        if adopted is not None:
+            restored.head = Head.restore(adopted["head"])
+        return restored
 
 
 def _stretches(series: Floats, ends: Indices, length: int, scale: Scale, unit: int) -> Floats:

@@ -148,12 +148,18 @@ class Head:
         return float(self.rescore(Traces(np.array([strangeness]), traits[None], detectors))[0])
 
     def rescore(self, traces: Traces) -> Floats:
-        """Return the strangeness of windows [n] in the light of the labels; NaN stays NaN."""
+        """Return the strangeness of windows [n] in the light of the labels; NaN stays NaN.
+
+        What is blended as logarithms of rarity comes out in units of the prior's strangeness: as strange as what the
+        prior finds as rare. So nothing that was far beyond normal is drawn near it, and a blend of the prior alone
+        changes nothing but the least strange windows.
+        """
         blended = self.blended(traces)
-        return blended if self.forgiven is None else self._forgive(traces, blended)
+        judged = blended if self.forgiven is None else self._forgive(traces, blended)
+        return judged if self.tails is None else self.tails.oddity(0, np.expm1(judged))
 
     def blended(self, traces: Traces) -> Floats:
-        """Return what `rescore` does, before anything is forgiven: [n]."""
+        """Return what the labels make of windows before anything is forgiven: [n] ln(1 + -ln p), or strangeness."""
         if self.tails is None or self.ranks is None or self.likeness is None:
             return traces.strangeness
         energy = np.log1p(self.tails.energies(oddities(self.ranks, self.parts, self.likeness, traces)))

@@ -5,12 +5,15 @@ A reason never holds anything out of a message, so its number of values is fixed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
 from appliance.errors import DecodeError
 
 Reason = Literal[
+    "bad_command",
+    "bad_label",
     "bad_line",
     "bad_name",
     "bad_time",
@@ -19,6 +22,7 @@ Reason = Literal[
     "no_channel",
     "no_machine",
     "no_rate",
+    "no_such_time",
     "no_values",
     "not_a_number",
     "not_an_object",
@@ -32,12 +36,17 @@ Reason = Literal[
     "too_deep",
     "too_large",
     "too_many",
+    "too_many_labels",
     "too_short",
     "topic_not_utf8",
     "topic_unknown",
+    "unknown_alert",
+    "unknown_machine",
 ]
 
 REASONS: Mapping[str, str] = {
+    "bad_command": "a command to a machine cannot be used as it is; its detail says what to write instead",
+    "bad_label": "a label cannot be used as it is; its detail says what to write instead",
     "bad_line": "a line is not InfluxDB line protocol",
     "bad_name": "a machine or channel name is empty, too long, or holds characters that cannot be shown",
     "bad_time": "a time cannot be read, has no zone, or lies outside 1990 to 2100",
@@ -46,6 +55,7 @@ REASONS: Mapping[str, str] = {
     "no_channel": "nothing names the channel; put {channel} into the source's topic or name it in the payload",
     "no_machine": "nothing names the machine; check the tags against the source's options",
     "no_rate": "a burst has no usable sample rate; send rate_hz or set it in the source's options",
+    "no_such_time": "a label is on a time of which its machine has sent nothing yet",
     "no_values": "the path to the values leads nowhere; check it against the payload",
     "not_a_number": "a value is text, a truth value, a list or an object where a number belongs",
     "not_an_object": "a JSON payload has another shape than the source's options say",
@@ -59,9 +69,12 @@ REASONS: Mapping[str, str] = {
     "too_deep": "a payload is nested more deeply than any machine's",
     "too_large": "a payload is larger than the limit",
     "too_many": "a payload or a source holds more readings or names than the limit",
+    "too_many_labels": "more labels on one machine than people give; the sender is to send fewer",
     "too_short": "a burst has too few samples for its features",
     "topic_not_utf8": "a topic is not UTF-8",
     "topic_unknown": "no source's pattern matches the topic",
+    "unknown_alert": "a label names an alert that its machine has not had of late",
+    "unknown_machine": "a label is on a machine that has not sent anything",
 }
 """Reason → what it means, for the operator."""
 
@@ -80,3 +93,16 @@ def quote(value: object) -> str:
     if value is None or isinstance(value, bool | float):
         return repr(value)
     return f"a value of type {type(value).__name__}"  # repr of a huge int or a deep list raises
+
+
+def likely(given: object, known: Iterable[str]) -> str:
+    """Say which known word was probably meant, or which there are.
+
+    Examples
+    --------
+    >>> likely("falt", ["fault", "maintenance"]), likely(7, ["a", "b"])
+    (': did you mean "fault"?', '; use one of a, b')
+    """
+    known = list(known)
+    close = difflib.get_close_matches(given, known, n=1) if isinstance(given, str) else []
+    return f': did you mean "{close[0]}"?' if close else f"; use one of {', '.join(known)}"

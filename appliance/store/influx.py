@@ -17,7 +17,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
 from appliance.errors import Refused, Rejected, Retry
-from appliance.records import Alert, Score
+from appliance.records import Alert, Label, Score
 from appliance.store.logs import Vitals
 
 log = logging.getLogger(__name__)
@@ -170,6 +170,25 @@ def alert_lines(site: str, alert: Alert) -> list[str]:
         "since": alert.since,
     }
     return _line("alert", tags, fields, alert.updated_at)
+
+
+def label_lines(site: str, label: Label) -> list[str]:
+    """Write one ``label`` point where its stretch begins; its id is a tag, because two may begin at the same time."""
+    assert label.start is not None
+    tags = {"site": site, "machine": label.machine, "id": label.id}
+    fields: dict[str, float | str | None] = {
+        "verdict": label.verdict,
+        "end": label.end,
+        "name": label.fault,
+        "channel": label.channel,
+        "cleared": float(label.cleared),
+        "alert": label.alert,
+        "said_at": label.said_at,
+        "said_by": label.said_by,
+        "via": label.via,
+        "note": label.note,
+    }
+    return _line("label", tags, fields, label.start)
 
 
 def vitals_lines(site: str, vitals: Vitals) -> list[str]:

@@ -1,4 +1,4 @@
-"""The score log, the alert log and the appliance's pulse, read in order by whoever carries them out of the house."""
+"""Scores, alerts, labels and the appliance's pulse, read in order by whoever carries them out of the house."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from appliance.records import Alert, Score, Signal
+from appliance.records import Alert, Label, Score, Signal
 from appliance.store.database import Database, set_cursor
 from appliance.store.packing import ScoreBody
 
@@ -52,6 +52,14 @@ class Logs:
             "SELECT id, body FROM alert_log WHERE id > ? ORDER BY id LIMIT ?",
             (after, limit),
             lambda row: msgspec.msgpack.decode(row[1], type=Alert),
+        )
+
+    def labels(self, after: int, limit: int) -> list[tuple[int, Label]]:
+        """Return the next labels with their positions."""
+        return self._read(
+            "SELECT number, body FROM labels WHERE number > ? ORDER BY number LIMIT ?",
+            (after, limit),
+            lambda row: msgspec.msgpack.decode(row[1], type=Label),
         )
 
     def vitals(self, after: int, limit: int) -> list[tuple[int, Vitals]]:

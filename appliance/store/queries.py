@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from appliance.records import Alert
+from appliance.records import Alert, Label
 from appliance.store import packing
 from appliance.store.database import WORKER, Database
 
@@ -77,6 +77,14 @@ def alerts(database: Database, *, machine: str | None = None, open_only: bool = 
         (machine, open_only, limit),
     )
     return [msgspec.msgpack.decode(body, type=Alert) for (body,) in rows]
+
+
+def labels(database: Database, *, machine: str | None = None, limit: int = 50) -> list[Label]:
+    """Return the newest labels, newest first."""
+    rows = database.rows(
+        "SELECT body FROM labels WHERE (?1 IS NULL OR machine = ?1) ORDER BY number DESC LIMIT ?2", (machine, limit)
+    )
+    return [msgspec.msgpack.decode(body, type=Label) for (body,) in rows]
 
 
 def watched(database: Database) -> dict[str, tuple[float, float]]:

@@ -13,12 +13,15 @@ import numpy as np
 import zstandard
 
 from appliance.errors import StoreError
-from appliance.records import Alert, Block, Model, Outcome, Quarantined, Score
+from appliance.records import Alert, Block, HeadRecord, Label, Model, Outcome, Quarantined, Score, TraceBlock
 from appliance.store import packing
 from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
 
 log = logging.getLogger(__name__)
 
+KEPT_HEADS = 5
+"""Of each machine: as many steps back."""
+_TRACE_PARTS = ("ends", "strangeness", "traits")
 QUARANTINED_BYTES = 4096
 """A refused message is kept up to this size: enough to see what it was."""
 
@@ -51,6 +54,9 @@ class Results:
             self._store_scores(connection, outcome.scores)
             self._store_alerts(connection, outcome.alerts)
             self._store_blocks(connection, outcome.blocks)
+            self._store_labels(connection, outcome.labels)
+            self._store_traces(connection, outcome)
+            self._store_heads(connection, outcome.heads)
             connection.executemany(
                 "INSERT INTO quarantine (received_at, topic, payload, reason, detail, readings)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
@@ -126,6 +132,13 @@ class Results:
             )
             connection.execute("INSERT INTO alert_log (alert, body) VALUES (?, ?)", (alert.id, body))
 
+    def _store_labels(self, connection: apsw.Connection, labels: Iterable[Label]) -> None:
+        connection.executemany(
+            # A machine whose state was lost takes the same label in again.
+            "INSERT OR IGNORE INTO labels (id, machine, body) VALUES (?, ?, ?)",
+            [(label.id, label.machine, msgspec.msgpack.encode(label)) for label in labels],
+        )
+
     def _store_blocks(self, connection: apsw.Connection, blocks: Iterable[Block]) -> None:
         connection.executemany(
             "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?)",
@@ -139,6 +152,56 @@ class Results:
                 for block in blocks
             ],
         )
+
+    def _store_traces(self, connection: apsw.Connection, outcome: Outcome) -> None:
+        connection.executemany(
+            "INSERT OR REPLACE INTO traces VALUES (?, ?, ?, ?)",
+            [
+                (
+                    block.machine,
+                    block.model,
+                    float(block.ends[0]),
+                    self._pressed({"ends": block.ends, "strangeness": block.strangeness, "traits": block.traits}),
+                )
+                for block in outcome.traces
+            ],
+        )
+        connection.executemany(  # what an older fit saw cannot be compared with what is seen now
+            "DELETE FROM traces WHERE machine = ? AND model < ?",
+            [(name, model.version) for name, model in outcome.models.items()],
+        )
+
+    def _store_heads(self, connection: apsw.Connection, heads: Iterable[HeadRecord]) -> None:
+        for head in heads:
+            connection.execute(
+                "INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?)",
+                (head.machine, head.number, head.words, self._pressed(head.state)),
+            )
+            connection.execute(
+                "DELETE FROM heads WHERE machine = ? AND number <= ?", (head.machine, head.number - KEPT_HEADS)
+            )
+
+    def head(self, machine: str, number: int) -> HeadRecord | None:
+        """Read one of a machine's last heads; None where it is not kept."""
+        rows = self._database.rows("SELECT words, body FROM heads WHERE machine = ? AND number = ?", (machine, number))
+        states = [(words, self._expanded(body, f"head {number} of {machine}")) for words, body in rows]
+        return next((HeadRecord(machine, number, words, state) for words, state in states if state), None)
+
+    def model(self, machine: str) -> Model | None:
+        """Read the fit in service; None where there is none."""
+        rows = self._database.rows("SELECT version, body FROM models WHERE machine = ?", (machine,))
+        states = [(version, self._expanded(body, f"model of {machine}")) for version, body in rows]
+        return next((Model(version, state) for version, state in states if state), None)
+
+    def traces(self, machine: str, model: int, start: float, end: float) -> list[TraceBlock]:
+        """Read what a machine's fit saw: the blocks whose first window ends in [start, end), oldest first."""
+        rows = self._database.rows(
+            "SELECT first_end, body FROM traces WHERE machine = ? AND model = ? AND first_end >= ? AND first_end < ?"
+            " ORDER BY first_end",
+            (machine, model, start, end),
+        )
+        states = [self._expanded(body, f"trace of {machine} at {at:.0f}") for at, body in rows]
+        return [TraceBlock(machine, model, *(state[key] for key in _TRACE_PARTS)) for state in states if state]
 
     def history(self, machine: str, start: float, end: float) -> list[Block]:
         """Read a machine's stored blocks that begin in [start, end), Unix seconds, oldest first."""

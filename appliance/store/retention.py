@@ -70,6 +70,11 @@ class Retention:
                 (limits.samples_secs,),
             )
             connection.execute(
+                "DELETE FROM traces WHERE first_end < "
+                "(SELECT max(newer.first_end) FROM traces newer WHERE newer.machine = traces.machine) - ?",
+                (limits.samples_secs,),
+            )
+            connection.execute(
                 "DELETE FROM scores WHERE id <= min(?, (SELECT min(id) FROM scores) + ?) AND end < "
                 "(SELECT max(newer.end) FROM scores newer WHERE newer.machine = scores.machine) - ?",
                 (delivered, ROWS_AT_ONCE, limits.scores_secs),
@@ -110,4 +115,8 @@ class Retention:
             )
             connection.execute(
                 "DELETE FROM samples WHERE start < (SELECT min(start) + (max(start) - min(start)) / 10 FROM samples)"
+            )
+            connection.execute(
+                "DELETE FROM traces WHERE first_end < "
+                "(SELECT min(first_end) + (max(first_end) - min(first_end)) / 10 FROM traces)"
             )

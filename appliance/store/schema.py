@@ -65,4 +65,23 @@ MIGRATIONS: tuple[str, ...] = (
         sink TEXT NOT NULL, at REAL NOT NULL, reason TEXT NOT NULL, body TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    -- What operators have said, in the order in which it was taken in.
+    CREATE TABLE labels (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL, machine TEXT NOT NULL, body BLOB NOT NULL,
+        UNIQUE (machine, id)
+    ) STRICT;
+
+    -- What a machine's present detector saw of its windows, in blocks, as far back as the readings.
+    CREATE TABLE traces (
+        machine TEXT NOT NULL, model INTEGER NOT NULL, first_end REAL NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (machine, model, first_end)
+    ) STRICT, WITHOUT ROWID;
+
+    -- The last heads of each machine, and what they changed.
+    CREATE TABLE heads (
+        machine TEXT NOT NULL, number INTEGER NOT NULL, words TEXT NOT NULL, body BLOB NOT NULL,
+        PRIMARY KEY (machine, number)
+    ) STRICT;
+    """,
 )

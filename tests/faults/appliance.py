@@ -242,11 +242,15 @@ class Appliance:
 
     def is_exported(self) -> bool:
         """Whether the couriers to InfluxDB have nothing left to carry."""
-        logs = (("influxdb/scores", "scores"), ("influxdb/alerts", "alert_log"))
+        logs = (
+            ("influxdb/scores", "scores", "id"),
+            ("influxdb/alerts", "alert_log", "id"),
+            ("influxdb/labels", "labels", "number"),
+        )
         return all(
             self.rows(
-                f"SELECT coalesce((SELECT max(id) FROM {log}), 0) = "
+                f"SELECT coalesce((SELECT max({key}) FROM {log}), 0) = "
                 f"coalesce((SELECT position FROM cursors WHERE name = '{name}'), 0)"
             )[0][0]
-            for name, log in logs
+            for name, log, key in logs
         )

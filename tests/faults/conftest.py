@@ -33,8 +33,10 @@ def install(tmp_path: Path) -> Iterator[Install]:
 class Reference:
     """The messages of a test run and what becomes of them when nothing goes wrong."""
 
-    def __init__(self, folder: Path, count: int, machines: Sequence[str]) -> None:
+    def __init__(self, folder: Path, count: int, machines: Sequence[str], *, labelled: bool = False) -> None:
         self.messages: list[Message] = plant.messages(count, machines)
+        if labelled:
+            self.messages = plant.labelled(self.messages)
         config = Appliance(folder, 1883).config
         self.database: Database = plant.undisturbed(config, self.messages, folder / "undisturbed.db")
 
@@ -43,6 +45,14 @@ class Reference:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
     """Run 10,000 messages through without a fault: learning, fit, scoring and alerts of four machines."""
     reference = Reference(tmp_path_factory.mktemp("undisturbed"), 10_000, plant.MACHINES)
+    yield reference
+    reference.database.close()
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+    """Run two machines and a label of each kind through without a fault: 4,000 messages."""
+    reference = Reference(tmp_path_factory.mktemp("labelled"), 4000, ["fan", "pump"], labelled=True)
     yield reference
     reference.database.close()
 

@@ -46,6 +46,31 @@ def messages(count: int, machines: Sequence[str] = MACHINES, *, starts_at: float
     return made
 
 
+def labelled(sent: Sequence[Message]) -> list[Message]:
+    """Return messages with operators' labels among them, one of each verdict."""
+    shares = {
+        0.3: "maintenance",
+        0.75: "bad_sensor",
+        0.84: "fault",
+        0.88: "false_alarm",
+        0.9: "bad_sensor",
+        0.93: "new_normal",
+    }
+    made = list(sent)
+    for share, verdict in sorted(shares.items(), reverse=True):
+        number = round(share * len(sent))
+        at = sent[number].received_at
+        body: dict[str, object] = {"verdict": verdict, "from": at - 20, "said_at": at}
+        if verdict == "bad_sensor":
+            body |= {"channel": "temp", "cleared": share > 0.8}
+        elif verdict != "new_normal":
+            body["to"] = at - 1
+        machine = MACHINES[-1] if verdict == "new_normal" else MACHINES[0]
+        topic = f"appliance/machines/{machine}/label"
+        made.insert(number, Message(topic.encode(), json.dumps(body).encode(), at))
+    return made
+
+
 def publish(port: int, sent: Sequence[Message]) -> None:
     """Publish at QoS 1 and wait until the broker has acknowledged all."""
     with Publisher("127.0.0.1", port) as publisher:
@@ -60,7 +85,7 @@ def undisturbed(config: Path, sent: Sequence[Message], file: Path) -> Database:
     journal, results = Journal(database), Results(database)
     for start in range(0, len(sent), 500):
         last = journal.append(sent[start : start + 500])
-    worker = Worker(assembly.pipeline(settings, results.history), journal, results, lambda commands: None)
+    worker = Worker(assembly.pipeline(settings, results), journal, results, lambda commands: None)
     worker.restore(0)
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -90,6 +115,15 @@ def stored(database: Database) -> dict[str, Table]:
         "counters": {(machine, name): value for machine, name, value in database.rows(placed)},
         "samples": {
             (machine, at): body for machine, at, body in database.rows("SELECT machine, start, body FROM samples")
+        },
+        "labels": {(label.machine, label.id): label for _, label in logs.labels(0, 2**31)},
+        "heads": {
+            (machine, number): (words, body)
+            for machine, number, words, body in database.rows("SELECT machine, number, words, body FROM heads")
+        },
+        "traces": {
+            (machine, model, at): body
+            for machine, model, at, body in database.rows("SELECT machine, model, first_end, body FROM traces")
         },
         "models": {(machine,): (version, body) for machine, version, body in database.rows("SELECT * FROM models")},
     }
@@ -147,4 +181,6 @@ def assert_windows_exported(influxdb: InfluxDB, reference: Database, missing_sig
 
 def readings(sent: Sequence[Message]) -> int:
     """Return how many readings messages hold: all of a payload but its time."""
-    return sum(len(msgspec.json.decode(message.payload)) - 1 for message in sent)
+    return sum(
+        len(msgspec.json.decode(message.payload)) - 1 for message in sent if not message.topic.endswith(b"/label")
+    )

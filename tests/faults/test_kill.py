@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from appliance.store.logs import Logs
 from tests.faults import plant
 from tests.faults.appliance import Appliance, wait_until
 from tests.faults.conftest import Install, Reference
@@ -53,6 +54,22 @@ def test_twenty_kills_at_random_moments_change_nothing(
     at_work = survive(appliance, broker, undisturbed, kills=22, seed=3)
     assert at_work >= 10, "kills must strike while messages wait, or nothing was tested"
     check(appliance, influxdb, undisturbed)
+
+
+def test_kills_around_labels_change_nothing(
+    install: Install, broker: Mosquitto, influxdb: InfluxDB, labelled: Reference
+) -> None:
+    appliance = install(broker.port, influxdb=influxdb)
+    at_work = survive(appliance, broker, labelled, kills=11, seed=5)
+    assert at_work >= 3, "kills must strike while messages wait, or nothing was tested"
+    check(appliance, influxdb, labelled)
+    points = influxdb.query("SELECT verdict, machine FROM label")
+    told = [(label.machine, label.verdict) for _, label in Logs(labelled.database).labels(0, 99)]
+    assert sorted((str(point["machine"]), str(point["verdict"])) for point in points) == sorted(told)
+    assert len(told) == 6
+    assert labelled.database.rows("SELECT DISTINCT machine FROM heads"), (
+        "labels must have taught, or nothing was compared"
+    )
 
 
 def test_a_kill_at_any_named_step_changes_nothing(

@@ -11,6 +11,7 @@ from appliance.config import load
 from appliance.records import Message, Outcome
 from tests.faults import plant
 from tests.faults.appliance import JSON_SOURCE, Appliance
+from tests.small_plant import Plant
 
 LATENESS_SECS = 20
 LATE_SOURCE = JSON_SOURCE + f"lateness_secs = {LATENESS_SECS}\n"
@@ -21,7 +22,7 @@ def outcome(folder: Path, sent: Iterable[Message], sources: str = JSON_SOURCE) -
     """Process messages and return all that came of them."""
     result = Outcome()
     settings = load(Appliance(folder, 1883, sources=sources).config)
-    pipeline = assembly.pipeline(settings, lambda *_: [])  # what was learned from is in the outcome
+    pipeline = assembly.pipeline(settings, Plant())  # what was learned from is in the outcome
     pipeline.process(sent, result)
     return result
 

@@ -97,14 +97,16 @@ class FakeBroker:
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
                 broker.connections += 1
-                number = broker.connections
+                number, subscriptions = broker.connections, 0
                 while (packet := _read(self.request)) is not None:
                     kind, body = packet
                     if kind == CONNECT:
                         self.request.sendall(bytes([CONNACK, 3, number > 1, 0, 0]))
                     elif kind == SUBSCRIBE:
                         self.request.sendall(bytes([SUBACK, 4]) + body[:2] + b"\0\1")
-                        script(number, self.request.sendall)
+                        subscriptions += 1
+                        if subscriptions == 1:
+                            script(number, self.request.sendall)
                     elif kind == PUBLISH:  # our own status, at QoS 1
                         at = 2 + int.from_bytes(body[:2])
                         self.request.sendall(bytes([PUBACK, 2]) + body[at : at + 2])

@@ -34,6 +34,23 @@ def test_an_empty_file_is_migrated_to_the_newest_schema(tmp_path: Path) -> None:
     assert version == [(len(MIGRATIONS),)]
 
 
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+def test_a_file_of_an_older_schema_is_brought_up_to_date_with_all_it_holds(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "appliance.db"
+    connection = apsw.Connection(str(path))
+    for statements in MIGRATIONS[:version]:
+        connection.execute(statements)
+    connection.pragma("user_version", version)
+    connection.execute("INSERT INTO counters VALUES ('m', 'readings_placed', 7)")
+    connection.close()
+    database = Database(path)
+    assert database.moved_aside is None
+    assert database.rows("SELECT value FROM counters") == [(7,)]
+    empty = Database(tmp_path / "new.db")
+    tables = "SELECT name, sql FROM sqlite_schema ORDER BY name"
+    assert database.rows(tables) == empty.rows(tables)
+
+
 def test_it_is_durable_before_a_transaction_returns(database: Database) -> None:
     assert database.rows("PRAGMA journal_mode") == [("wal",)]
     assert database.rows("PRAGMA synchronous") == [(2,)]

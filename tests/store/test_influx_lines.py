@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from appliance.store.influx import alert_lines
+from appliance.records import Label
+from appliance.store.influx import alert_lines, label_lines
 from tests.store.test_results import ALERT, NOW
 
 
@@ -14,3 +15,13 @@ def test_a_sensor_s_alert_is_another_point_than_the_machine_s_own() -> None:
     assert sensor_line == (
         f'alert,site=hall,machine=m,channel=a id="m-1",kind="sensor",state="open",summary="Hot.",since={NOW} {at}'
     )
+
+
+def test_labels_that_begin_at_the_same_time_are_points_of_their_own() -> None:
+    label = Label("7", "m", "fault", NOW, NOW + 60, NOW + 90, fault="bearing")
+    at = round(NOW * 1e9)
+    assert label_lines("hall", label) == [
+        'label,site=hall,machine=m,id=7 verdict="fault",end=1767571260.0,name="bearing",cleared=0.0,'
+        f'said_at=1767571290.0,via="mqtt" {at}'
+    ]
+    assert label_lines("hall", replace(label, id="8")) != label_lines("hall", label)

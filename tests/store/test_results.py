@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from appliance.errors import StoreError
-from appliance.records import Alert, Block, Message, Model, Outcome, Quarantined, Score, Signal
+from appliance.records import Alert, Block, Label, Message, Model, Outcome, Quarantined, Score, Signal, TraceBlock
 from appliance.store import queries
 from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
 from appliance.store.journal import Journal
@@ -67,6 +67,18 @@ def test_logs_give_back_every_change_of_an_alert_and_queries_its_last_state(data
     assert queries.alerts(database, open_only=True) == queries.alerts(database, machine="other") == []
 
 
+def test_a_label_is_stored_once_and_given_back_in_the_order_of_its_coming(database: Database) -> None:
+    first = Label("b", "m", "fault", NOW, NOW + 60, NOW + 90, said_by="maria", fault="bearing")
+    second = replace(first, id="a", verdict="bad_sensor", end=None, channel="temp", fault=None, cleared=True)
+    results = Results(database)
+    results.commit(Outcome(labels=[first, second]), 1)
+    results.commit(Outcome(labels=[replace(first, note="again"), replace(first, machine="n")]), 2)
+    given = [label for _, label in Logs(database).labels(0, 10)]
+    assert given == [first, second, replace(first, machine="n")]
+    assert queries.labels(database, machine="m") == [second, first]
+    assert queries.labels(database, limit=1) == [replace(first, machine="n")]
+
+
 def test_an_outcome_is_stored_whole_or_not_at_all(database: Database) -> None:
     results = Results(database)
     results.commit(Outcome(scores=[SCORE]), 1)
@@ -96,6 +108,23 @@ def test_states_models_and_history_come_back(database: Database) -> None:
     assert [block.start for block in results.history("m", NOW, NOW + 2)] == [NOW]
     assert [block.start for block in results.history("m", NOW + 1, math.inf)] == [NOW + 2]
     assert results.history("other", 0.0, math.inf) == []
+
+
+def trace(at: float, model: int = 4) -> TraceBlock:
+    ends = np.array([at, at + 8])
+    return TraceBlock("m", model, ends, np.ones(2, dtype=np.float32), np.arange(6, dtype=np.float16).reshape(2, 3))
+
+
+def test_traces_come_back_and_go_with_the_fit_that_saw_them(database: Database) -> None:
+    results = Results(database)
+    results.commit(Outcome(traces=[trace(NOW + 16), trace(NOW), trace(NOW, model=3)]), 1)
+    first, second = results.traces("m", 4, 0.0, math.inf)
+    assert (first.ends.tolist(), second.ends[0], first.traits.dtype.name) == ([NOW, NOW + 8], NOW + 16, "float16")
+    np.testing.assert_array_equal(first.traits, trace(NOW).traits)
+    assert [block.ends[0] for block in results.traces("m", 4, NOW, NOW + 16)] == [NOW]
+    assert results.traces("other", 4, 0.0, math.inf) == []
+    results.commit(Outcome(traces=[trace(NOW, model=5)], models={"m": Model(5, {})}), 2)
+    assert database.rows("SELECT model FROM traces") == [(5,)]
 
 
 def test_counters_add_up_and_status_accounts_for_all(database: Database) -> None:
@@ -128,7 +157,8 @@ def filled(database: Database) -> Results:
     for day in range(10):
         journal.append([Message(b"t", b"%d" % day, NOW + day * DAY_SECS)])
         block = Block("m", NOW + day * DAY_SECS, ("a",), np.zeros((1, 8), dtype=np.float32))
-        results.commit(Outcome(scores=[later(SCORE, day * DAY_SECS)], blocks=[block]), 8)
+        traces = [trace(NOW + day * DAY_SECS)]
+        results.commit(Outcome(scores=[later(SCORE, day * DAY_SECS)], blocks=[block], traces=traces), 8)
     with database.transaction() as connection:
         set_cursor(connection, CHECKPOINT, 6)
     return results
@@ -142,6 +172,7 @@ def test_retention_by_age_keeps_what_is_undelivered_or_needed_again(database: Da
     assert [position for position, _ in Logs(database).scores(0, 99)] == [5, 6, 7, 8, 9, 10]
     assert [entry.position for entry in Journal(database).read(0, rows=99)] == [5, 6, 7, 8, 9, 10]
     assert len(results.history("m", 0.0, math.inf)) == 2  # a day back from the machine's own newest
+    assert len(results.traces("m", 4, 0.0, math.inf)) == 2
 
 
 def test_retention_deletes_nothing_that_is_young(database: Database) -> None:
@@ -164,4 +195,5 @@ def test_under_pressure_the_oldest_delivered_rows_go_before_their_time(database:
     assert [position for position, _ in Logs(database).scores(0, 99)] == list(range(2, 11))
     assert [entry.position for entry in Journal(database).read(0, rows=99)] == [5, 6, 7, 8, 9, 10]
     assert 0 < len(results.history("m", 0.0, math.inf)) < 10
+    assert 0 < len(results.traces("m", 4, 0.0, math.inf)) < 10
     assert not Retention(database, replace(limits, max_bytes=2**40)).must_hold()

@@ -1,0 +1,283 @@
+"""One machine's head: its labels and what its detector saw → candidate → guard → in service.
+
+::
+
+    labels ──────────────┐
+    traces in the store ─┴─ support ─ adapter ─ head ─┬─ calibration ─ rehearsal ─┬─ promoted
+    head in service ──────────────────────────────────┴─ rehearsal ───────────────┴─ vetoed, and why
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from appliance.adapt.adapters import ADAPTERS, DEFAULT
+from appliance.adapt.prior import Prior
+from appliance.adapt.promote import Budget, in_words, show, veto
+from appliance.adapt.support import Span, Support, Verdict
+from appliance.detect.calibrate import Calibrator
+from appliance.detect.detector import Detector
+from appliance.detect.head import Head
+from appliance.detect.traces import Traces
+from appliance.incidents import AlertRules
+from appliance.labels import Labels
+from appliance.records import Floats, HeadRecord, LabelVerdict, Model, Trace, TraceBlock
+from appliance.windows import GridSpec
+
+TRACE_WINDOWS = 32
+"""Windows in a stored block of traces: enough to compress, few enough to ride in a checkpoint until then."""
+_TEACH: dict[LabelVerdict, Verdict] = {"fault": "fault", "false_alarm": "false_alarm"}
+KEPT_HEADS = 5
+_RECENT_SECS = 30 * 86_400.0
+"""Of the past, what a head is made and judged with..."""
+_MOST_NUMBERS = 3_000_000
+"""...and no more than that: 24 MB and a few copies, six days of ten channels at one reading a second."""
+
+
+class Fit(NamedTuple):
+    """The fit that a head belongs to."""
+
+    detector: Detector
+    model: int
+    warm_up: Traces
+    stored: Callable[[str, int, float, float], list[TraceBlock]]
+    """What it saw, read from the store: `Archive.traces`."""
+
+
+class Adapted(NamedTuple):
+    """What came of an attempt."""
+
+    words: str
+    record: HeadRecord | None
+    """What is in service now, where that has changed."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """What there is to learn from, and the time of each window."""
+
+    support: Support
+    """For learning: what was under an alert that nobody has called false is not taken to be normal."""
+    rehearsed: Support
+    """For the guard: there it counts."""
+    ends: Floats
+    """[n] Unix seconds: of the windows of the past."""
+    labels: int
+    """Used."""
+
+
+class Adaptation:
+    """Keeps what one machine's detector saw, and makes heads of it. Deterministic: a function of the journal."""
+
+    def __init__(self, machine: str, grid: GridSpec, rules: AlertRules, budget: Budget) -> None:
+        self._machine = machine
+        self._length_secs = grid.length * grid.period_secs
+        self._hop_secs = grid.hop * grid.period_secs
+        self._straddle = -(-grid.length // grid.hop)
+        self._rules = rules
+        self._budget = budget
+        self._pending: list[tuple[float, Trace]] = []
+        self._newest: float | None = None  # end of the last window with a trace
+        self.number = 0
+        """Of the last change of what is in service."""
+        self.in_service = 0
+        """Of the head that is, 0 for what the fit came with."""
+        self.labels = 0
+        """That the head in service was made of."""
+        self.words: str | None = None
+        """What the last attempt brought."""
+        self._line: list[tuple[int, int]] = []  # (number, labels) of the heads one after the other, the last in service
+
+    # ------------------------------------------------------------------------------------------------------ traces
+
+    def note(self, model: int, end: float, trace: Trace) -> list[TraceBlock]:
+        """Take in what was seen of a window; give out a block where it is full or time jumps."""
+        blocks = []
+        jumped = self._newest is not None and end - self._newest > 1.5 * self._hop_secs
+        widened = bool(self._pending) and len(self._pending[0][1].traits) != len(trace.traits)
+        if self._pending and (jumped or widened):
+            blocks.append(self._flush(model))
+        self._pending.append((end, trace))
+        self._newest = end
+        if len(self._pending) == TRACE_WINDOWS:
+            blocks.append(self._flush(model))
+        return blocks
+
+    def _flush(self, model: int) -> TraceBlock:
+        block = self._block(model)
+        self._pending = []
+        return block
+
+    def _block(self, model: int) -> TraceBlock:
+        ends, traces = zip(*self._pending, strict=True)
+        return block_of(self._machine, model, list(ends), list(traces))
+
+    def _read(self, fit: Fit, labels: Labels) -> list[TraceBlock]:
+        """Return the blocks of the recent past and of what is labelled, oldest first."""
+        assert self._newest is not None
+        before = self._pending[0][0] if self._pending else self._newest + self._hop_secs  # a replay finds the future
+        width = fit.warm_up.traits.shape[1]
+        recent = min(_RECENT_SECS, _MOST_NUMBERS // width * self._hop_secs)
+        reach = TRACE_WINDOWS * self._hop_secs
+        stretches = [(self._newest - recent, before)]
+        beyond = (self._straddle + 1) * self._hop_secs
+        labelled = labels.teaching(-math.inf, self._newest)
+        stretches += [(start - reach, min(end + beyond, before)) for start, end in labelled]
+        found = {
+            float(block.ends[0]): block
+            for start, end in stretches
+            for block in fit.stored(self._machine, fit.model, start, end)
+        }
+        waiting = [self._block(fit.model)] if self._pending else []
+        blocks = [*(found[at] for at in sorted(found)), *waiting]
+        return [block for block in blocks if block.traits.shape[1] == width]
+
+    # ------------------------------------------------------------------------------------------------------ heads
+
+    def adapt(self, fit: Fit, labels: Labels) -> Adapted | None:
+        """Make a head of the labels and put it into service, unless it does harm; None where no label says anything."""
+        past = self._past(fit, labels)
+        if past is None or not (past.labels or self._line):
+            return None
+        head = ADAPTERS[DEFAULT]().adapt(Prior(), past.support)
+        calibrator = _calibrated(fit, head, past)
+        before, after = (
+            show(*each, past.rehearsed, past.ends, rules=self._rules, budget=self._budget)
+            for each in ((fit.detector.head, fit.detector.calibrator), (head, calibrator))
+        )
+        words = in_words(before, after)
+        harm = veto(before, after, self._budget)
+        if harm is not None:
+            self.words = f"not taken into service: {harm}; a head of the labels {words}"
+            return Adapted(self.words, None)
+        return self._into_service(fit, head, calibrator, words, past.labels, self._line)
+
+    def begin_again(
+        self, detector: Detector, model: Model, labels: Labels, retraced: Iterable[tuple[float, Trace]]
+    ) -> tuple[list[TraceBlock], HeadRecord | None]:
+        """Begin with a new fit, of which no head knows anything, and make one of what it says of labelled windows.
+
+        Parameters
+        ----------
+        retraced
+            The ends of these windows and what it saw, in order of time.
+        """
+        self.forget()
+        blocks = [block for end, trace in retraced for block in self.note(model.version, end, trace)]
+
+        def stored(_: str, __: int, start: float, end: float) -> list[TraceBlock]:
+            return [block for block in blocks if start <= block.ends[0] < end]
+
+        fit = Fit(detector, model.version, Traces.restore(model.state["warm_up"]), stored)
+        adapted = self.adapt(fit, labels)
+        return blocks, None if adapted is None else adapted.record
+
+    def roll_back(self, fit: Fit, labels: Labels, stored: Callable[[str, int], HeadRecord | None]) -> Adapted:
+        """Put the head before the present one into service again; ``stored`` reads one of the last."""
+        past = self._past(fit, labels)
+        if not self._line or past is None:
+            return Adapted("there is no head to go back from: no label has changed anything since the last fit", None)
+        if len(self._line) == 1:
+            head, words = Head.prior(), "back to what it was before any label"
+            adapted = self._into_service(fit, head, _calibrated(fit, head, past), words, 0, [])
+            self._line = []
+            return adapted
+        *line, (number, made_of), _ = self._line
+        record = stored(self._machine, number)
+        if record is None:
+            return Adapted(f"head {number} is no longer kept: only the last {KEPT_HEADS} are", None)
+        head, words = Head.restore(record.state["head"]), f"back to head {number}"
+        return self._into_service(fit, head, _calibrated(fit, head, past), words, made_of, line)
+
+    def forget(self) -> None:
+        """Forget what the last fit saw and all heads of it."""
+        self._pending, self._line, self._newest = [], [], None
+        self.in_service = self.labels = 0
+        self.words = None
+
+    def _into_service(
+        self, fit: Fit, head: Head, calibrator: Calibrator, words: str, made_of: int, line: list[tuple[int, int]]
+    ) -> Adapted:
+        fit.detector.adopt(head, calibrator)
+        self.number = self.in_service = self.number + 1
+        self.labels, self.words = made_of, words
+        self._line = [*line, (self.number, made_of)][-KEPT_HEADS:]
+        return Adapted(words, HeadRecord(self._machine, self.number, words, fit.detector.adopted()))
+
+    def _past(self, fit: Fit, labels: Labels) -> Past | None:
+        if self._newest is None:
+            return None
+        blocks = self._read(fit, labels)
+        if not blocks:
+            return None
+        ends = np.concatenate([block.ends for block in blocks])
+        strangeness = np.concatenate([block.strangeness for block in blocks]).astype(np.float64)
+        traits = np.concatenate([block.traits for block in blocks]).astype(np.float64)
+        spans, used = [], set()
+        for piece in labels.standing():
+            # What an alert names begins with its first strange window, what a person names at some time in between.
+            begin = piece.start + (self._length_secs if piece.label.alert is not None else 0.0)
+            first = int(np.searchsorted(ends, begin, "left" if piece.label.alert is not None else "right"))
+            end = max(int(np.searchsorted(ends, piece.end, "right")), first + 1)
+            if first == len(ends) or ends[first] - self._length_secs >= piece.end:
+                continue
+            teaches = _TEACH.get(piece.label.verdict)
+            if piece.label.verdict == "maintenance":
+                strangeness[first : end + self._straddle] = np.nan
+            elif teaches is not None and not np.isnan(strangeness[first:end]).all():
+                spans.append(Span(first, end, teaches))
+                used.add(piece.label.id)
+        seen = Traces(strangeness, traits, fit.warm_up.detectors)
+        whole = Support.of(fit.warm_up, seen, spans, straddle=self._straddle)
+        suspect = np.zeros(len(ends), dtype=bool)
+        for since, until in labels.suspected():
+            suspect |= (ends > since) & (ends - self._length_secs < until)
+        suspect[whole.false_alarm] = False
+        return Past(replace(whole, normal=whole.normal[~suspect[whole.normal]]), whole, ends, len(used))
+
+    def snapshot(self) -> dict[str, Any]:
+        """State for a restart; the head in service is stored apart, because it is large and rarely changes."""
+        block = self._block(0) if self._pending else None
+        return {
+            "pending": None if block is None else [block.ends, block.strangeness, block.traits],
+            "newest": self._newest,
+            "number": self.number,
+            "in_service": self.in_service,
+            "labels": self.labels,
+            "words": self.words,
+            "line": [list(entry) for entry in self._line],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a snapshot."""
+        if state["pending"] is not None:
+            rows = zip(*state["pending"], strict=True)
+            self._pending = [(float(end), Trace(float(strange), traits)) for end, strange, traits in rows]
+        self._newest = state["newest"]
+        self.number, self.in_service, self.labels = state["number"], state["in_service"], state["labels"]
+        self.words = state["words"]
+        self._line = [(number, labels) for number, labels in state["line"]]
+
+
+def _calibrated(fit: Fit, head: Head, past: Past) -> Calibrator:
+    return fit.detector.recalibrated(head, fit.warm_up, past.support.past[past.support.normal])
+
+
+def block_of(machine: str, model: int, ends: list[float], traces: list[Trace]) -> TraceBlock:
+    """Put traces into a block, in the precision in which they are kept."""
+    return TraceBlock(
+        machine,
+        model,
+        np.array(ends),
+        np.array([trace.strangeness for trace in traces], dtype=np.float32),
+        np.clip(np.array([trace.traits for trace in traces]), *_HALF).astype(np.float16),
+    )
+
+
+_HALF = (-65504.0, 65504.0)
+"""What a number of half precision can be."""

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from appliance.detect.head import Blend, Head, Likeness, oddities
+from appliance.detect.tail import TailRank
+from appliance.detect.traces import Traces
+
+
+def traces(strangeness: list[float] | None = None, n: int = 2000) -> Traces:
+    rng = np.random.default_rng(3)
+    strange = rng.exponential(0.3, n) if strangeness is None else np.array(strangeness)
+    return Traces(strange, rng.normal(size=(len(strange), 6)), 2)
+
+
+@pytest.fixture(scope="module")
+def head() -> Head:
+    """Blends the prior alone: its labels say nothing new."""
+    normal = traces()
+    likeness = Likeness(np.full((1, 4), 3.0))
+    ranks = TailRank(normal.loudness)
+    tails = TailRank(oddities(ranks, (), likeness, normal))
+    return Head(ranks, (), likeness, tails, Blend(certain=1e9), None)
+
+
+def test_a_head_whose_labels_say_nothing_new_leaves_what_is_strange_as_strange_as_it_was(head: Head) -> None:
+    strange = [0.3, 1.0, 3.0, 12.0, 60.0]
+    np.testing.assert_allclose(head.rescore(traces(strange)), strange, rtol=1e-6)
+
+
+def test_a_window_without_a_score_stays_without(head: Head) -> None:
+    assert np.isnan(head.rescore(traces([np.nan, 1.0]))).tolist() == [True, False]
+
+
+def test_ranks_lead_back_to_what_was_ranked() -> None:
+    oddity = np.random.default_rng(0).gamma(2.0, size=(500, 3))
+    tails = TailRank(oddity)
+    energies = tails.energies(oddity)
+    for detector in range(3):
+        seen = np.maximum(oddity[:, detector], oddity[:, detector].min())
+        np.testing.assert_allclose(tails.oddity(detector, energies[:, detector]), seen, rtol=1e-9)

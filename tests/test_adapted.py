@@ -1,0 +1,249 @@
+"""From a label to another judgement of the same machine, and back."""
+
+from __future__ import annotations
+
+import copy
+import json
+import statistics
+from typing import Any
+
+import pytest
+
+from appliance.adaptation import KEPT_HEADS, TRACE_WINDOWS
+from appliance.records import Message, Outcome
+from appliance.store import packing
+from tests.small_plant import BEGIN, LEARNED, Plant, readings, said
+
+FIRST, LONG = LEARNED + 800, 80
+"""Where the fault shows first, and how long."""
+AGAIN = FIRST + 480
+AFTER = AGAIN + 480
+
+
+def told(command: str, *, at: int, **keys: object) -> Message:
+    body = {"command": command, "id": f"{command}-{at}", **keys}
+    return Message(b"appliance/machines/m/command", json.dumps(body).encode(), BEGIN + at + 0.3)
+
+
+def slight(first: int, cells: int = LONG) -> list[Message]:
+    """A fault too slight for the detector alone."""
+    return readings(range(first, first + cells), offset=0.35)
+
+
+def fault(first: int, at: int, cells: int = LONG, **keys: str) -> Message:
+    return said("fault", at=at, start=first, end=first + cells, **keys)
+
+
+def answers(outcome: Outcome) -> list[dict[str, Any]]:
+    return [json.loads(command.payload) for command in outcome.commands if command.topic.endswith("/answer")]
+
+
+def median(outcome: Outcome, first: int, cells: int = LONG) -> float:
+    """Score of the windows that lie within a stretch."""
+    inside = [s for s in outcome.scores if s.start >= BEGIN + first and s.end <= BEGIN + first + cells]
+    return statistics.median(score.score or 0.0 for score in inside)
+
+
+@pytest.fixture(scope="module")
+def lived() -> Plant:
+    """A plant that has been well for long and has had a slight fault twice, which nobody noticed."""
+    plant = Plant()
+    outcome = plant.send(
+        [
+            *readings(range(FIRST)),
+            *slight(FIRST),
+            *readings(range(FIRST + LONG, AGAIN)),
+            *slight(AGAIN),
+            *readings(range(AGAIN + LONG, AFTER)),
+        ]
+    )
+    assert not outcome.alerts
+    return plant
+
+
+def test_labelled_faults_are_recognised_when_they_come_back(lived: Plant) -> None:
+    plain, taught = copy.deepcopy(lived), copy.deepcopy(lived)
+    outcome = taught.send([fault(FIRST, AFTER), fault(AGAIN, AFTER)])
+    assert [answer["learned"] for answer in answers(outcome)] == [head.words for head in outcome.heads]
+    assert outcome.heads[-1].words.startswith("catches 2 of 2 labelled faults (before: ")
+    assert outcome.statuses["m"]["trust"] == "adapted(2)"
+    assert outcome.statuses["m"]["learned"] == outcome.heads[-1].words
+    once_more = slight(AFTER + 80)
+    missed = plain.send([*readings(range(AFTER, AFTER + 80)), *once_more])
+    found = taught.send([*readings(range(AFTER, AFTER + 80)), *once_more])
+    assert not missed.alerts
+    assert found.alerts[0].state == "open"
+    assert {score.trust for score in found.scores} == {"adapted(2)"}
+
+
+def test_normal_operation_stays_below_the_threshold_after_labels(lived: Plant) -> None:
+    plant = copy.deepcopy(lived)
+    plant.send([fault(FIRST, AFTER), fault(AGAIN, AFTER)])
+    outcome = plant.send(readings(range(AFTER, AFTER + 2000)))
+    assert not outcome.alerts
+
+
+def test_without_a_scored_window_in_it_a_label_teaches_nothing(lived: Plant) -> None:
+    plant = copy.deepcopy(lived)
+    outcome = plant.send([fault(100, AFTER)])  # in the warm-up
+    assert [(answer["stored"], answer["learned"]) for answer in answers(outcome)] == [(True, None)]
+    assert not outcome.heads
+    assert outcome.statuses["m"]["trust"] == "prior"
+
+
+def test_what_alerted_and_nobody_has_spoken_of_is_not_taken_to_be_normal(lived: Plant) -> None:
+    """An operator labels a part of a fault that goes on: the rest must not hide it from the head."""
+    plant = copy.deepcopy(lived)
+    plant.send(readings(range(AFTER, AFTER + 200), offset=8.0))
+    outcome = plant.send([fault(AFTER + 120, AFTER + 200, cells=60)])
+    assert outcome.heads[0].words.startswith("catches 1 of 1 labelled fault (before: 1)")
+
+
+def test_one_step_back_and_one_more(lived: Plant) -> None:
+    plant = copy.deepcopy(lived)
+    probe = [*readings(range(AFTER, AFTER + 80)), *slight(AFTER + 80)]
+    before = copy.deepcopy(plant).send(probe)
+    plant.send([fault(FIRST, AFTER)])
+    with_one = copy.deepcopy(plant).send(probe)
+    plant.send([fault(AGAIN, AFTER)])
+    (answer,) = answers(plant.send([told("rollback", at=AFTER)]))
+    assert answer["learned"] == "back to head 1"
+    back = copy.deepcopy(plant).send(probe)
+    assert [score.trust for score in back.scores] == [score.trust for score in with_one.scores]
+    assert median(back, AFTER + 80) == pytest.approx(median(with_one, AFTER + 80), abs=0.1)
+    (answer,) = answers(plant.send([told("rollback", at=AFTER + 1)]))
+    assert answer["learned"] == "back to what it was before any label"
+    assert [score.trust for score in copy.deepcopy(plant).send(probe).scores] == ["prior"] * len(before.scores)
+    (answer,) = answers(plant.send([told("rollback", at=AFTER + 2)]))
+    assert answer["learned"].startswith("there is no head to go back from")
+
+
+def test_after_a_rollback_the_labels_can_be_learned_from_again(lived: Plant) -> None:
+    plant = copy.deepcopy(lived)
+    plant.send([fault(FIRST, AFTER), told("rollback", at=AFTER)])
+    outcome = plant.send([told("adapt", at=AFTER)])
+    assert answers(outcome)[0]["learned"].startswith("catches ")
+    assert outcome.statuses["m"]["trust"] == "adapted(1)"
+
+
+def test_a_command_that_is_delivered_twice_is_done_once(lived: Plant) -> None:
+    plant = copy.deepcopy(lived)
+    plant.send([fault(FIRST, AFTER), fault(AGAIN, AFTER)])
+    outcome = plant.send([told("rollback", at=AFTER), told("rollback", at=AFTER)])
+    assert [answer["repeated"] for answer in answers(outcome)] == [False, True]
+    assert len(outcome.heads) == 1
+
+
+def test_a_command_that_cannot_be_read_is_answered_with_the_remedy(lived: Plant) -> None:
+    plant = copy.deepcopy(lived)
+    outcome = plant.send([told("rolback", at=AFTER), told("adapt", at=AFTER, force=True)])
+    assert [entry.reason for entry in outcome.quarantined] == ["bad_command"] * 2
+    assert answers(outcome)[0] == {
+        "machine": "m",
+        "id": f"rolback-{AFTER}",
+        "stored": False,
+        "error": "command to m: 'rolback': did you mean \"rollback\"?",
+    }
+    assert "'force' is no key of a command" in answers(outcome)[1]["error"]
+
+
+def test_an_overruled_label_is_unlearned(lived: Plant) -> None:
+    plant = copy.deepcopy(lived)
+    plant.send([fault(FIRST, AFTER), fault(AGAIN, AFTER)])
+    outcome = plant.send(
+        [
+            said("maintenance", at=AFTER, start=FIRST, end=FIRST + LONG),
+            said("maintenance", at=AFTER, start=AGAIN, end=AGAIN + LONG),
+        ]
+    )
+    assert outcome.statuses["m"]["trust"] == "prior"
+
+
+def test_labels_teach_the_next_fit_too(lived: Plant) -> None:
+    """What was labelled before it is looked at again by the new detector, from the stored readings."""
+    plain, taught = copy.deepcopy(lived), copy.deepcopy(lived)
+    taught.send([fault(FIRST, AFTER), fault(AGAIN, AFTER)])
+    outcomes = []
+    for plant in (plain, taught):
+        plant.pipeline.machines["m"]._detector = None  # as if its model could not be read
+        outcomes.append(plant.send([*readings(range(AFTER, AFTER + 80)), *slight(AFTER + 80)]))
+        assert outcomes[-1].models["m"].version == 2
+    missed, found = outcomes
+    assert "of 2 labelled faults" in found.heads[-1].words
+    assert [score.trust for score in found.scores][-1] == "adapted(2)"
+    assert median(found, AFTER + 80) > median(missed, AFTER + 80) + 1
+
+
+def test_the_last_heads_are_kept(lived: Plant) -> None:
+    plant = copy.deepcopy(lived)
+    for number in range(KEPT_HEADS + 2):
+        plant.send([told("adapt", at=AFTER + number), fault(FIRST, AFTER, id=str(number))])
+    line = plant.pipeline.machines["m"].snapshot()["adaptation"]["line"]
+    assert len(line) == KEPT_HEADS
+
+
+def test_traces_are_given_out_in_blocks_that_cover_every_scored_window(lived: Plant) -> None:
+    pending = lived.pipeline.machines["m"].snapshot()["adaptation"]["pending"]
+    ends = [end for block in lived.seen for end in block.ends.tolist()] + pending[0].tolist()
+    assert ends == sorted(set(ends))
+    assert all(len(block.ends) == TRACE_WINDOWS for block in lived.seen)
+    windows = (AFTER - LEARNED) // 8
+    assert len(ends) == pytest.approx(windows, abs=2)
+
+
+def story() -> list[Message]:
+    return [
+        *readings(range(AFTER, AFTER + 200)),
+        fault(FIRST, AFTER + 200, name="slight"),
+        *slight(AFTER + 200),
+        fault(AGAIN, AFTER + 280),
+        *slight(AFTER + 280),
+        told("rollback", at=AFTER + 360),
+        *slight(AFTER + 360),
+        told("adapt", at=AFTER + 440),
+        *slight(AFTER + 440),
+        said("false_alarm", at=AFTER + 520, start=AGAIN, end=AGAIN + LONG),
+        *slight(AFTER + 520),
+    ]
+
+
+def test_a_restart_at_any_message_around_labels_and_commands_changes_nothing(lived: Plant) -> None:
+    messages = story()
+    whole = copy.deepcopy(lived)
+    expected = whole.send(messages)
+    assert len(expected.heads) >= 4
+    spoken = [number for number, message in enumerate(messages) if message.topic.startswith(b"appliance/")]
+    cuts = sorted({cut for number in spoken for cut in (number, number + 1, number + 40)})
+    resumed, found = copy.deepcopy(lived), Outcome()
+    states = packing.unpack(packing.pack(resumed.pipeline.checkpoint()))
+    for first, end in zip([0, *cuts], [*cuts, len(messages)], strict=True):
+        before, resumed = resumed, Plant()
+        resumed.blocks, resumed.seen = before.blocks, before.seen
+        resumed.models, resumed.heads = before.models, before.heads
+        assert resumed.pipeline.restore(packing.unpack(packing.pack(states)), resumed.models) == {}
+        resumed.pipeline.remember(messages[:first])
+        part = resumed.send(messages[first:end])
+        states |= resumed.pipeline.checkpoint()
+        for name in ("scores", "alerts", "labels", "heads"):
+            getattr(found, name).extend(getattr(part, name))
+    assert [head.words for head in found.heads] == [head.words for head in expected.heads]
+    assert packing.pack([head.state for head in found.heads]) == packing.pack([head.state for head in expected.heads])
+    assert found.alerts == expected.alerts
+    assert found.scores == expected.scores
+    assert packing.pack(states["machine/m"]) == packing.pack(whole.pipeline.checkpoint()["machine/m"])
+
+
+def test_a_replay_that_finds_the_future_stored_makes_the_same_heads(lived: Plant) -> None:
+    """After a crash the archive already holds what came after the checkpoint."""
+    states = packing.unpack(
+        packing.pack(lived.pipeline.checkpoint() or {"machine/m": lived.pipeline.machines["m"].snapshot()})
+    )
+    first = copy.deepcopy(lived)
+    expected = first.send(story())
+    again = Plant()
+    again.blocks, again.seen, again.models, again.heads = first.blocks, list(first.seen), first.models, first.heads
+    assert again.pipeline.restore(states, again.models) == {}
+    found = Outcome()
+    again.pipeline.process(story(), found)
+    assert found.scores == expected.scores
+    assert packing.pack([head.state for head in found.heads]) == packing.pack([head.state for head in expected.heads])
