@@ -19,11 +19,11 @@ class Prior:
     """[knot] of the labelled parts against the prior's strangeness."""
     by_rank: tuple[float, ...] = (0.0, 0.5, 0.5, 0.5)
     """[knot] of the parts made of ranks among all normal windows so far, against those of the warm-up's ranks."""
-    boost: tuple[float, ...] = (0.1, 0.3, 0.3, 0.3)
+    boost: tuple[float, ...] = (2.0, 2.0, 2.0, 2.0)
     """[knot] of likeness to a labelled event beyond ``certain``."""
-    certain: float = 1.8
+    certain: float = 2.2
     """ln(1 + -ln tail rank) of likeness from which it is no accident."""
-    surprise: float = 2.0
+    surprise: float = 2.4
     """ln(1 + -ln tail rank) of labelled events under the prior from which labels add nothing, because it knew."""
     ridge: float = 10.0
     """Penalty on weights by loudness, in variances of the normal windows."""

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from appliance.detect.precedents import Precedents
+from appliance.detect.forgive import Forgiveness
 from appliance.detect.state import Fitted, State
 from appliance.detect.tail import TailRank
 from appliance.detect.traces import Traces
@@ -131,7 +131,7 @@ class Head:
         likeness: Likeness | None,
         tails: TailRank | None,
         blend: Blend,
-        forgiven: Precedents | None,
+        forgiven: Forgiveness | None,
     ) -> None:
         self.ranks, self.parts, self.likeness, self.tails = ranks, parts, likeness, tails
         self.blend, self.forgiven = blend, forgiven
@@ -155,7 +155,7 @@ class Head:
         changes nothing but the least strange windows.
         """
         blended = self.blended(traces)
-        judged = blended if self.forgiven is None else self._forgive(traces, blended)
+        judged = blended if self.forgiven is None else self.forgiven.forgive(traces.features, blended)
         return judged if self.tails is None else self.tails.oddity(0, np.expm1(judged))
 
     def blended(self, traces: Traces) -> Floats:
@@ -164,18 +164,6 @@ class Head:
             return traces.strangeness
         energy = np.log1p(self.tails.energies(oddities(self.ranks, self.parts, self.likeness, traces)))
         return np.where(np.isnan(traces.strangeness), np.nan, self.blend.of(energy))
-
-    def _forgive(self, traces: Traces, strangeness: Floats) -> Floats:
-        """Forgive what repeats a false alarm, unless it is as much like a labelled fault: [n]."""
-        assert self.forgiven is not None
-        forgiven = strangeness.copy()
-        like_fault = np.full(len(traces), -np.inf)
-        if self.likeness is not None:
-            like_fault = self.likeness.oddity(np.empty((len(traces), 0)), traces)
-        for i in np.flatnonzero(strangeness > self.forgiven.usual):
-            if like_fault[i] < _AS_LIKE:
-                forgiven[i] = self.forgiven.forgive(traces.features[i], float(strangeness[i]))
-        return forgiven
 
     def snapshot(self) -> State:
         """All of it, as plain values."""
@@ -197,12 +185,8 @@ class Head:
             None if state["likeness"] is None else Likeness.restore(state["likeness"], {}),
             None if state["tails"] is None else TailRank.restore(state["tails"], {}),
             Blend(tuple(state["blend"][0]), *state["blend"][1:]),
-            None if state["forgiven"] is None else Precedents.restore(state["forgiven"], {}),
+            None if state["forgiven"] is None else Forgiveness.restore(state["forgiven"], {}),
         )
-
-
-_AS_LIKE = 0.5
-"""Likeness to a labelled fault from which nothing is forgiven."""
 
 
 def oddities(ranks: TailRank, parts: tuple[Part, ...], likeness: Likeness, traces: Traces) -> Floats:

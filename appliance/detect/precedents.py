@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,8 +16,6 @@ _AGREEING = 2
 """The nearest ones that are averaged, so that a single strange warm-up window forgives little alone."""
 _LIKENESS = 0.85
 """A window repeats another when at least this share of its squared distance from the usual is the other's."""
-_LIKENESS_OF_CALLED = 0.95
-"""The same where a person called the other a false alarm: what is only somewhat like it may be a fault."""
 
 
 class Precedents(Fitted):
@@ -29,24 +27,13 @@ class Precedents(Fitted):
     coefficient of determination; below `_LIKENESS` nothing is forgiven.
     """
 
-    FITTED: ClassVar[tuple[str, ...]] = ("usual", "likeness", "references", "half_squares", "excess")
+    FITTED: ClassVar[tuple[str, ...]] = ("usual", "references", "half_squares", "excess")
 
     def __init__(self, standard: Floats, strangeness: Floats) -> None:
         """Keep the strangest windows, from the standard features [n, feature] and held-out strangeness [n] of all."""
-        self._keep(standard, strangeness, usual_level(strangeness), _LIKENESS, _STRANGE_SHARE)
-
-    @classmethod
-    def called_false(cls, standard: Floats, strangeness: Floats, usual: float) -> Self:
-        """Keep windows that somebody has looked at; ``usual`` is the strangeness to forgive to."""
-        precedents = cls.__new__(cls)
-        precedents._keep(standard, strangeness, usual, _LIKENESS_OF_CALLED, 1.0)
-        return precedents
-
-    def _keep(self, standard: Floats, strangeness: Floats, usual: float, likeness: float, share: float) -> None:
-        self.usual = usual
+        self.usual = usual_level(strangeness)
         """The strangeness above which there is something to forgive, and to which it is forgiven."""
-        self.likeness = likeness
-        kept = min(_MOST, max(_AGREEING, int(share * len(strangeness))))
+        kept = min(_MOST, max(_AGREEING, int(_STRANGE_SHARE * len(strangeness))))
         chosen = np.sort(np.argsort(-strangeness, kind="stable")[:kept])
         self.references = standard[chosen].astype(np.float32)
         self.half_squares = 0.5 * np.square(self.references).sum(axis=1)
@@ -60,11 +47,10 @@ class Precedents(Fitted):
         explained = self.references @ row - self.half_squares
         unusual = float(row @ row)
         forgiven = 0.0
-        agreeing = min(_AGREEING, len(explained))
-        for nearest in np.argpartition(explained, -agreeing)[-agreeing:].tolist():
+        for nearest in np.argpartition(explained, -_AGREEING)[-_AGREEING:].tolist():
             likeness = 2.0 * float(explained[nearest]) / unusual if unusual > 0.0 else 0.0
-            if likeness > self.likeness:
-                forgiven += (likeness - self.likeness) / (1.0 - self.likeness) * float(self.excess[nearest]) / _AGREEING
+            if likeness > _LIKENESS:
+                forgiven += (likeness - _LIKENESS) / (1.0 - _LIKENESS) * float(self.excess[nearest]) / _AGREEING
         return max(self.usual, strangeness - forgiven)
 
 

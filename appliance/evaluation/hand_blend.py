@@ -53,7 +53,7 @@ class HandBlend(Adapter):
     def parts(self, prior: Prior, examples: Examples) -> tuple[tuple[Part, ...], tuple[float, ...]]:
         """Fit similarity and regression."""
         linear_model = importlib.import_module("sklearn.linear_model")  # only where it is asked for
-        prototypes = np.stack([typical(event).mean(axis=0) for event in examples.events])
+        prototypes = np.stack([signed_log(typical(event)).mean(axis=0) for event in examples.events])
         normal = signed_log(examples.normal.features)
         faults = [signed_log(event.features) for event in examples.events]
         rows = np.concatenate([normal, *faults])

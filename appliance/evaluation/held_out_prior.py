@@ -35,7 +35,7 @@ _MOST_GAIN = 0.3
 
 
 def _scaled(weights: tuple[float, ...], by: float) -> tuple[float, ...]:
-    return tuple(min(0.95, weight * by) for weight in weights)
+    return tuple(weight * by for weight in weights)
 
 
 RIDGES = ((3.0, 2.0), (10.0, 5.0), (30.0, 15.0))
@@ -45,7 +45,7 @@ GRID: list[Prior] = [
         _SHIPPED,
         ridge=ridge[0],
         ridge_by_rank=ridge[1],
-        share=_scaled(_SHIPPED.share, share),
+        share=tuple(min(0.95, weight) for weight in _scaled(_SHIPPED.share, share)),
         by_rank=by_rank,
         boost=_scaled(_SHIPPED.boost, boost),
         certain=certain,
@@ -55,9 +55,9 @@ GRID: list[Prior] = [
         RIDGES,
         (1 / 3, 2 / 3, 1.0, 4 / 3),
         ((0.0,) * 4, (0.0, 0.5, 0.5, 0.5), (0.5,) * 4, (1.0,) * 4),
-        (0.0, 1.0, 2.0),
-        (1.6, 1.8, 2.1),
-        (2.0, 2.3, float("inf")),
+        (0.0, 0.25, 1.0),
+        (1.8, 2.0, 2.2),
+        (2.0, 2.4, float("inf")),
     )
 ]
 

@@ -10,8 +10,9 @@ import numpy as np
 
 from appliance.adapt.prior import Prior, at
 from appliance.adapt.support import Support
+from appliance.detect.forgive import Forgiveness
 from appliance.detect.head import Blend, Head, Likeness, Part, oddities, signed_log
-from appliance.detect.precedents import Precedents, usual_level
+from appliance.detect.precedents import usual_level
 from appliance.detect.tail import TailRank
 from appliance.detect.traces import Traces
 from appliance.records import Floats
@@ -20,6 +21,8 @@ _LOUD_SHARE = 2 / 3
 """Of an event's windows, the strangest: at its edges an event looks like anything."""
 _MOST_OF_EVENT = 32
 """Windows of an event to be like."""
+_MOST_OF_FAULT = 100
+"""Windows of an event, its edges included, that must not be forgiven."""
 
 
 class Examples(NamedTuple):
@@ -58,7 +61,7 @@ class Adapter(ABC):
             return Head.prior()
         if not support.k:
             head = Head.prior()
-            head.forgiven = _forgiven(support, head)
+            head.forgiven = _forgiveness(support, head)
             return head
         known = support.past[support.normal]
         normal = Traces(
@@ -75,11 +78,11 @@ class Adapter(ABC):
             tuple(np.log1p(ranks.energies(event.loudness)) for event in events),
         )
         parts, shares = self.parts(prior, examples)
-        likeness = Likeness(np.concatenate([typical(event) for event in events]))
+        likeness = Likeness(signed_log(np.concatenate([typical(event) for event in events])))
         tails = TailRank(oddities(ranks, parts, likeness, normal))
         blend = blended(prior, support.k, surprise(tails, events), shares)
         head = Head(ranks, parts, likeness, tails, blend, None)
-        head.forgiven = _forgiven(support, head)
+        head.forgiven = _forgiveness(support, head)
         return head
 
     @abstractmethod
@@ -104,18 +107,19 @@ def surprise(tails: TailRank, events: Sequence[Traces]) -> float:
 
 
 def typical(event: Traces) -> Floats:
-    """Return the features [., feature] of the windows that show an event, on the signed log scale."""
+    """Return the features [., feature] of the windows that show an event best."""
     strangest = np.argsort(-event.strangeness, kind="stable")[: max(1, round(_LOUD_SHARE * len(event)))]
-    kept = np.sort(strangest)[:: -(-len(strangest) // _MOST_OF_EVENT)]
-    return signed_log(event.features[kept])
+    return event.features[np.sort(strangest)[:: -(-len(strangest) // _MOST_OF_EVENT)]]
 
 
-def _forgiven(support: Support, head: Head) -> Precedents | None:
-    """Take the windows of false alarms for precedents."""
+def _forgiveness(support: Support, head: Head) -> Forgiveness | None:
+    """Keep the windows of false alarms, and what a fault looks like."""
     if not len(support.false_alarm):
         return None
-    past = support.past[support.normal]
-    blended = head.blended(past)
-    usual = usual_level(np.concatenate([head.blended(support.warm_up), blended]))
+    usual = usual_level(
+        np.concatenate([head.blended(each) for each in (support.warm_up, support.past[support.normal])])
+    )
     false = support.past[support.false_alarm]
-    return Precedents.called_false(false.features, head.blended(false), usual)
+    faults = [support.past[event].features[:: -(-len(event) // _MOST_OF_FAULT)] for event in support.events]
+    none = np.empty((0, false.features.shape[1]))
+    return Forgiveness(false.features, head.blended(false), usual, np.concatenate([none, *faults]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from appliance.adapt.adapters.base import Adapter, Examples, typical
 from appliance.adapt.prior import Prior
-from appliance.detect.head import Likeness, Part
+from appliance.detect.head import Likeness, Part, signed_log
 
 
 class Prototype(Adapter):
@@ -21,5 +21,5 @@ class Prototype(Adapter):
 
     def parts(self, prior: Prior, examples: Examples) -> tuple[tuple[Part, ...], tuple[float, ...]]:
         """Average each event's windows."""
-        prototypes = np.stack([typical(event).mean(axis=0) for event in examples.events])
+        prototypes = np.stack([signed_log(typical(event)).mean(axis=0) for event in examples.events])
         return (Likeness(prototypes),), (1.0,)
