@@ -20,6 +20,7 @@ from appliance.adapt.adapters import ADAPTERS, DEFAULT
 from appliance.adapt.prior import Prior
 from appliance.adapt.promote import Budget, in_words, show, veto
 from appliance.adapt.support import Span, Support, Verdict
+from appliance.archive import KEPT_HEADS
 from appliance.detect.calibrate import Calibrator
 from appliance.detect.detector import Detector
 from appliance.detect.head import Head
@@ -32,7 +33,6 @@ from appliance.windows import GridSpec
 TRACE_WINDOWS = 32
 """Windows in a stored block of traces: enough to compress, few enough to ride in a checkpoint until then."""
 _TEACH: dict[LabelVerdict, Verdict] = {"fault": "fault", "false_alarm": "false_alarm"}
-KEPT_HEADS = 5
 _RECENT_SECS = 30 * 86_400.0
 """Of the past, what a head is made and judged with..."""
 _MOST_NUMBERS = 3_000_000

@@ -6,6 +6,9 @@ from typing import Protocol
 
 from appliance.records import Block, HeadRecord, Model, Outcome, TraceBlock
 
+KEPT_HEADS = 5
+"""Of each machine: as many changes as can be gone back over."""
+
 
 class Archive(Protocol):
     """Reads back what came of a machine before."""

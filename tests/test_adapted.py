@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from appliance.adaptation import KEPT_HEADS, TRACE_WINDOWS
+from appliance.adaptation import TRACE_WINDOWS
+from appliance.archive import KEPT_HEADS
 from appliance.records import Message, Outcome
 from appliance.store import packing
 from tests.small_plant import BEGIN, LEARNED, Plant, readings, said

@@ -47,6 +47,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     found = {"running": service is not None, "service": service, **queries.status(database)}
     every = queries.machines(database)
     found["needs_hours"] = {each["machine"]: hours for each in every if (hours := each.get("needs_hours"))}
+    found["learned"] = {each["machine"]: learned for each in every if (learned := each.get("learned"))}
     if as_json:
         write_json(found)
     else:
@@ -174,6 +175,8 @@ def _show_status(found: dict[str, Any]) -> None:
     if refit := found["last_refit"]:
         why = REFIT_IN_WORDS[refit["refit_reason"]]
         console.print(f"last refit: {plain(refit['machine'])} at {clock(refit['refitted_at'])}, {why}")
+    for machine, learned in found["learned"].items():
+        console.print(f"  labels on {plain(machine)}: {plain(learned)}")
     for reason, count in found["refused"].items():
         console.print(f"  [yellow]refused[/] {plain(reason)}: {count:,}")
     if service is not None:
@@ -198,7 +201,8 @@ def state_of(machine: dict[str, Any]) -> str:
 
 
 def _notes(machine: dict[str, Any]) -> str:
-    notes = [f"sensor {name}: {fault.replace('_', ' ')}" for name, fault in machine["sensor_faults"].items()][:2]
+    notes = [machine["trust"]] if machine["trust"].startswith("adapted") else []
+    notes += [f"sensor {name}: {fault.replace('_', ' ')}" for name, fault in machine["sensor_faults"].items()][:2]
     if bad := machine.get("bad_sensors"):
         notes.append(f"bad by label: {', '.join(bad[:3])}")
     if machine["silent_channels"]:

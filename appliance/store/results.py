@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import zstandard
 
+from appliance.archive import KEPT_HEADS
 from appliance.errors import StoreError
 from appliance.records import Alert, Block, HeadRecord, Label, Model, Outcome, Quarantined, Score, TraceBlock
 from appliance.store import packing
@@ -19,8 +20,6 @@ from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
 
 log = logging.getLogger(__name__)
 
-KEPT_HEADS = 5
-"""Of each machine: as many steps back."""
 _TRACE_PARTS = ("ends", "strangeness", "traits")
 QUARANTINED_BYTES = 4096
 """A refused message is kept up to this size: enough to see what it was."""

@@ -17,6 +17,7 @@ from appliance.cli import app, main
 from appliance.commands import common
 from appliance.recordings import Recording, write_recording
 from appliance.records import Alert, Message, Outcome, Quarantined
+from appliance.store import queries
 from appliance.store.database import Database
 from appliance.store.results import Results
 from tests.servers import Mosquitto
@@ -165,6 +166,17 @@ def test_status_tells_the_last_refit_and_why(filled: Path) -> None:
     assert "because it does the same every day" in " ".join(shown(run("status", "--config", filled)).split())
     found = json.loads(run("status", "--config", filled, "--json").output)["last_refit"]
     assert found == {"machine": "fan", "refitted_at": BEGIN + 5 * 3600, "refit_reason": "routine"}
+
+
+def test_status_tells_what_labels_have_changed(filled: Path) -> None:
+    words = "catches 3 of 3 labelled faults (before: 1); 0.4 alerts a week over 30 days (before: 2.1)"
+    assert json.loads(run("status", "--config", filled, "--json").output)["learned"] == {}
+    database = Database(filled.parent / "data" / "appliance.db")
+    (status,) = (each for each in queries.machines(database) if each["machine"] == "press")
+    Results(database).commit(Outcome(statuses={"press": status | {"learned": words, "trust": "adapted(3)"}}), 2)
+    assert f"labels on press: {words}" in " ".join(run("status", "--config", filled).output.split())
+    assert json.loads(run("status", "--config", filled, "--json").output)["learned"] == {"press": words}
+    assert "adapted(3)" in run("machines", "--config", filled).output
 
 
 def test_status_as_json_accounts_for_every_reading(filled: Path) -> None:

@@ -27,15 +27,23 @@ def test_a_label_is_taken_in_answered_and_listed(tmp_path: Path, broker: Mosquit
     try:
         appliance.start()
         wait_until(appliance.is_subscribed, "subscribed")
-        sent = plant.messages(400, ["pump"])
+        sent = plant.messages(1500, ["pump"])
         plant.publish(broker.port, sent)
         appliance.drain(sent)
         t = plant.STARTS_AT
-        span = ("--from", iso(t + 100), "--to", iso(t + 160))
+        span = ("--from", iso(t + 1200), "--to", iso(t + 1290))
         done = appliance.command("label", "pump", "fault", *span, "--name", "bearing", "--by", "maria", "--json")
         assert done.returncode == 0, done.stderr
         answer = json.loads(done.stdout)
         assert (answer["machine"], answer["stored"], answer["repeated"]) == ("pump", True, False)
+        assert answer["learned"].startswith("catches 1 of 1 labelled fault (before: ")
+        status = appliance.command("status")
+        assert f"labels on pump: {answer['learned']}" in status.stdout
+        assert "adapted(1)" in appliance.command("machines").stdout
+        back = appliance.command("rollback", "pump")
+        assert (back.returncode, "back to what it was before any label" in back.stdout) == (0, True)
+        again = json.loads(appliance.command("adapt", "pump", "--json").stdout)
+        assert again["learned"].startswith("catches 1 of 1 labelled fault (before: ")
         listed = json.loads(appliance.command("labels", "--json").stdout)
         assert [(each["id"], each["said_by"], each["fault"]) for each in listed] == [(answer["id"], "maria", "bearing")]
         assert "bearing; by maria" in appliance.command("labels", "--machine", "pump").stdout

@@ -40,3 +40,11 @@ def test_ranks_lead_back_to_what_was_ranked() -> None:
     for detector in range(3):
         seen = np.maximum(oddity[:, detector], oddity[:, detector].min())
         np.testing.assert_allclose(tails.oddity(detector, energies[:, detector]), seen, rtol=1e-9)
+
+
+def test_a_window_alone_is_ranked_as_among_others() -> None:
+    oddity = np.random.default_rng(0).gamma(2.0, size=(500, 3))
+    tails = TailRank(oddity)
+    odd = np.vstack([oddity[:50], 3 * oddity[:50], np.zeros((1, 3))])
+    alone = np.concatenate([tails.energies(row[None]) for row in odd])
+    np.testing.assert_allclose(alone, tails.energies(odd), rtol=1e-12)

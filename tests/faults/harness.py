@@ -54,6 +54,8 @@ STEPS = {
     "after-journal": Step(Journal, "append", over=True),
     "after-ack": Step(Subscriber, "acknowledge", over=True),
     "in-commit": Step(Results, "_store_blocks", over=True),
+    "in-label": Step(Results, "_store_labels", over=True),
+    "in-head": Step(Results, "_store_heads", over=True),
     "after-commit": Step(Results, "commit", over=True),
     "after-post": Step(Logs, "advance", over=False, of="influxdb/scores"),
     "process": Step(Pipeline, "process", over=False),

@@ -88,6 +88,29 @@ def test_a_kill_at_any_named_step_changes_nothing(
     check(appliance, influxdb, undisturbed)
 
 
+@pytest.mark.parametrize("step", ["in-label", "in-head", "after-commit"])
+def test_a_kill_as_a_label_puts_a_head_into_service_leaves_the_old_or_the_new(
+    install: Install, broker: Mosquitto, labelled: Reference, step: str
+) -> None:
+    appliance = install(broker.port)
+    first = next(n for n, message in enumerate(labelled.messages) if b'"fault"' in message.payload)
+    appliance.start("--set", CHECKPOINTS)
+    wait_until(appliance.is_subscribed, "subscribed")
+    plant.publish(broker.port, labelled.messages[:first])
+    appliance.drain(labelled.messages[:first])
+    assert appliance.stop() == 0
+    appliance.start("--at", step, ready=False)
+    plant.publish(broker.port, labelled.messages[first : first + 1])
+    assert appliance.wait() == -9
+    in_service = appliance.rows("SELECT count(*) FROM heads")
+    assert in_service == [(int(step == "after-commit"),)]
+    appliance.start()
+    plant.publish(broker.port, labelled.messages[first + 1 :])
+    appliance.drain(labelled.messages)
+    assert appliance.stop() == 0
+    plant.assert_same(appliance.database_file, labelled.database)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_a_hundred_kills_at_random_moments_change_nothing(

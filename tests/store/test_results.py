@@ -8,8 +8,21 @@ import msgspec
 import numpy as np
 import pytest
 
+from appliance.archive import KEPT_HEADS
 from appliance.errors import StoreError
-from appliance.records import Alert, Block, Label, Message, Model, Outcome, Quarantined, Score, Signal, TraceBlock
+from appliance.records import (
+    Alert,
+    Block,
+    HeadRecord,
+    Label,
+    Message,
+    Model,
+    Outcome,
+    Quarantined,
+    Score,
+    Signal,
+    TraceBlock,
+)
 from appliance.store import queries
 from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
 from appliance.store.journal import Journal
@@ -125,6 +138,26 @@ def test_traces_come_back_and_go_with_the_fit_that_saw_them(database: Database) 
     assert results.traces("other", 4, 0.0, math.inf) == []
     results.commit(Outcome(traces=[trace(NOW, model=5)], models={"m": Model(5, {})}), 2)
     assert database.rows("SELECT model FROM traces") == [(5,)]
+
+
+def test_the_last_heads_are_kept_whole(database: Database) -> None:
+    results = Results(database)
+    for number in range(1, KEPT_HEADS + 3):
+        results.commit(Outcome(heads=[HeadRecord("m", number, "better", {"w": np.arange(number)})]), number)
+    assert results.head("m", 2) is None
+    kept = results.head("m", 3)
+    assert kept is not None
+    assert (kept.words, kept.state["w"].tolist()) == ("better", [0, 1, 2])
+    assert results.head("other", 3) is None
+
+
+def test_the_fit_in_service_is_read_again(database: Database) -> None:
+    results = Results(database)
+    assert results.model("m") is None
+    results.commit(Outcome(models={"m": Model(4, {"w": np.arange(2)})}), 1)
+    found = results.model("m")
+    assert found is not None
+    assert (found.version, found.state["w"].tolist()) == (4, [0, 1])
 
 
 def test_counters_add_up_and_status_accounts_for_all(database: Database) -> None:
