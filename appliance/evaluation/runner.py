@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
-from appliance.evaluation.adapted import ADAPTED, Adapted, Traced
+from appliance.adapt.support import Span
+from appliance.evaluation.adapted import ADAPTED, Adapted, Traced, spans_of
 from appliance.evaluation.baselines import METHODS
 from appliance.evaluation.cache import (
     Cache,
@@ -34,8 +34,9 @@ from appliance.evaluation.explaining import Blamed, Scene, blamed, scenes
 from appliance.evaluation.held_out_prior import Gains, gains
 from appliance.evaluation.measuring import PER_WEEK, Alerting, Answer, deployed, grace_hops, measure
 from appliance.evaluation.methods import Method, MissingExtra, Support, Unsuited
+from appliance.evaluation.metrics import AlertHops
 from appliance.evaluation.results import Row
-from appliance.evaluation.service import APPLIANCE, Run, operate
+from appliance.evaluation.service import APPLIANCE, Lesson, Run, operate
 from appliance.evaluation.support import common_tail, support_of
 from appliance.evaluation.trials import Trial, Views, views
 
@@ -154,18 +155,12 @@ class _Bench:
     @cached_property
     def _appliance(self) -> Finding | None:
         """What the appliance did, whether it is asked for or only teaches others by its false alarms."""
-        return self._found(APPLIANCE, 0, 0, SERVICE, (), self._operate)
+        return self._found(APPLIANCE, 0, 0, SERVICE, self.labelled_ks, self._operate)
 
     def appliance(self) -> None:
-        """Add what the appliance did; it takes no labels yet, so with labels it did the same."""
+        """Add what the appliance did, without labels and with each number of them."""
         if self._appliance is not None:
             self._measured.rows += self._appliance.rows
-            self._measured.rows += [
-                msgspec.structs.replace(row, k=k, fit_ms=None)
-                for row in self._appliance.rows
-                for k in self.labelled_ks
-                if row.tail == "common"
-            ]
             self._measured.blamed += self._appliance.blamed
             self._measured.scenes += self._appliance.scenes
 
@@ -175,7 +170,7 @@ class _Bench:
         assert self._appliance is not None
         kept = self._cache.read_traces(self._traces_name, self._appliance.key)
         if kept is None:
-            (run,) = operate(self.trial, PER_WEEK["week"])
+            run = operate(self.trial, PER_WEEK["week"])[0].run
             self._cache.write_traces(self._traces_name, self._appliance.key, run.warm_up, run.traces)
             kept = run.warm_up, run.traces
         return Traced(*kept)
@@ -270,23 +265,29 @@ class _Bench:
         return found
 
     def _operate(self, key: str) -> Finding:
-        weekly, daily = operate(self.trial, PER_WEEK["week"], PER_WEEK["day"])
+        lessons = [self._lesson(k) for k in self.labelled_ks]
+        weekly, daily = operate(self.trial, PER_WEEK["week"], PER_WEEK["day"], lessons=lessons)
         if self.labelled_ks:
-            self._cache.write_traces(self._traces_name, key, weekly.warm_up, weekly.traces)
-        answer = Answer(
-            ranking=np.nan_to_num(weekly.scores, nan=0.0),  # no score: not strange to anybody
-            week=_alerting(weekly),
-            day=_alerting(daily),
-            learn_ms=1e3 * weekly.fit_cpu_secs,
-            score_us=1e6 * weekly.window_cpu_secs,
-        )
+            self._cache.write_traces(self._traces_name, key, weekly.run.warm_up, weekly.run.traces)
+        rows = self._rows(_answer(weekly.run, daily.run), APPLIANCE, 0, 0)
+        for k, *taught in zip(self.labelled_ks, weekly.taught, daily.taught, strict=True):
+            rows += [row for row in self._rows(_answer(*taught), APPLIANCE, k, 0) if row.tail == "common"]
         return Finding(
             key=key,
-            rows=self._rows(answer, APPLIANCE, 0, 0),
-            alerts=weekly.alerts,
-            blamed=blamed(self.trial, weekly),
-            scenes=scenes(self.trial, weekly),
+            rows=rows,
+            alerts=weekly.run.alerts,
+            blamed=blamed(self.trial, weekly.run),
+            scenes=scenes(self.trial, weekly.run),
         )
+
+    def _lesson(self, k: int) -> Lesson:
+        """Say at the end of the k-th event what an operator would have said by then."""
+        trial = self.trial
+
+        def labels(alerts: list[AlertHops]) -> list[Span]:
+            return spans_of(support_of(trial.event_hops, k, alerts, grace_hops(trial)))
+
+        return Lesson(support_of(trial.event_hops, k, [], 0).seen, labels)
 
     def _rows(self, answer: Answer, method: str, k: int, seed: int) -> list[Row]:
         rows = []
@@ -296,6 +297,16 @@ class _Bench:
             start = self.tail.start
             rows.append(measure(self.trial, answer, method=method, k=k, seed=seed, tail="common", start=start))
         return rows
+
+
+def _answer(weekly: Run, daily: Run) -> Answer:
+    return Answer(
+        ranking=np.nan_to_num(weekly.scores, nan=0.0),  # no score: not strange to anybody
+        week=_alerting(weekly),
+        day=_alerting(daily),
+        learn_ms=1e3 * weekly.fit_cpu_secs,
+        score_us=1e6 * weekly.window_cpu_secs,
+    )
 
 
 def _known(support: Support) -> tuple[object, ...]:

@@ -12,13 +12,14 @@ import copy
 import functools
 import itertools
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.adapt.support import Span
 from appliance.config import DetectionSettings
 from appliance.detect.detector import DetectorOptions
 from appliance.detect.scales import LONGEST
@@ -27,10 +28,10 @@ from appliance.evaluation.defaults import ALERT_RULES, GRID, MIN_COVERAGE
 from appliance.evaluation.methods import Unsuited, timed
 from appliance.evaluation.metrics import AlertHops
 from appliance.evaluation.trials import Trial
-from appliance.history import History
-from appliance.machine import Judged, Machine
-from appliance.records import Block, Floats, Model, Sample
+from appliance.machine import Judged
+from appliance.records import Block, Floats, HeadRecord, Label, Model, Sample, TraceBlock
 from appliance.refit import RefitRules
+from appliance.taught import TaughtMachine
 from appliance.windows import Closed, Grid, GridSpec
 
 APPLIANCE = "appliance"
@@ -55,7 +56,7 @@ class Run:
     warm_up: Traces
     """The same of the warm-up, each window judged by what was fitted without it."""
     fit_cpu_secs: float
-    """In which the detector was fitted on the warm-up."""
+    """In which the detector was fitted on the warm-up, or the last label learned from."""
     window_cpu_secs: float
     """For each window after that, from placing its samples to the alert."""
 
@@ -85,15 +86,36 @@ def timeline(trial: Trial) -> Cells:
     return cells
 
 
-def operate(trial: Trial, *budgets: float) -> list[Run]:
+class Lesson(NamedTuple):
+    """What the operator says of a trial at some time."""
+
+    after: int
+    """Said when this many hops have been judged."""
+    labels: Callable[[list[AlertHops]], list[Span]]
+    """From the alerts raised until then: spans of hops and what they were, in the order in which they are said."""
+
+
+class Operated(NamedTuple):
+    """What came of a trial under one budget."""
+
+    run: Run
+    """Without a label."""
+    taught: list[Run]
+    """For each lesson what followed on it; before it, the same as without."""
+
+
+def operate(trial: Trial, *budgets: float, lessons: Sequence[Lesson] = ()) -> list[Operated]:
     """Let a machine of the service learn the trial's warm-up and watch the rest, once under each budget.
 
-    What is learned does not depend on the budget, so one machine learns and the others take up its snapshot.
+    What is learned does not depend on the budget, so one machine learns and the others take up its snapshot. So does a
+    machine that is taught: it takes up what the untaught one was when the lesson came.
 
     Parameters
     ----------
     budgets
         False alarms per week.
+    lessons
+        Each apart from the others.
 
     Raises
     ------
@@ -103,8 +125,8 @@ def operate(trial: Trial, *budgets: float) -> list[Run]:
     spec, cells = grid_spec(trial), timeline(trial)
     warm_up_windows = _warm_up_windows(trial, spec, cells)
 
-    def new(budget: float) -> Machine:
-        return Machine(
+    def new(budget: float) -> TaughtMachine:
+        return TaughtMachine(
             name=trial.machine,
             source=trial.dataset,
             grid=spec,
@@ -117,77 +139,129 @@ def operate(trial: Trial, *budgets: float) -> list[Run]:
             refits=RefitRules(DetectionSettings().refit_secs),
         )
 
-    learned = _learned(new(budgets[0]), _samples(trial, cells))
-    if learned is None:
+    learned, fit_cpu_secs = _learned(new(budgets[0]), _samples(trial, cells))
+    if learned is None or learned.kept.fit is None:
         raise Unsuited("the service gives no window a score: it needs more, or longer, windows to learn from")
-    runs = []
+    warm_up = Traces.restore(learned.kept.fit.state["warm_up"])
+    operated = []
     for budget in budgets:
-        taught = new(budget)
-        taught.restore(copy.deepcopy(learned.state), copy.deepcopy(learned.model))
-        warm_up = Traces.restore(learned.model.state["warm_up"])
+        machine, moments = learned.taken_up(new(budget)), sorted({lesson.after for lesson in lessons})
         watch = _Watch(trial, cells, warm_up)
-        rest = itertools.islice(_samples(trial, cells), learned.samples, None)
-        windows, secs = timed(functools.partial(_watch, taught, watch, list(learned.blocks), learned.waiting, rest))
+        (forks, windows), secs = timed(functools.partial(_watch, machine, watch, learned, trial, moments))
         if np.isnan(watch.scores).all():
             raise Unsuited("the service gives no window a score: after its warm-up none holds enough")
-        alerts = list(watch.alerts.items())
-        runs.append(
-            Run(
-                watch.scores,
-                watch.thresholds,
-                watch.blame,
-                alerts,
-                watch.traces,
-                warm_up,
-                learned.cpu_secs,
-                secs / max(windows, 1),
-            )
-        )
-    return runs
+        run = watch.run(fit_cpu_secs, secs / max(windows, 1))
+        taught = []
+        for lesson in lessons:
+            moment, watched = forks[lesson.after]
+            machine, watched = moment.taken_up(new(budget)), copy.deepcopy(watched)
+            kept = moment.kept.copy()
+            lesson_secs = _teach(machine, lesson, watched, kept)
+            _watch(machine, watched, moment._replace(kept=kept), trial, ())
+            taught.append(watched.run(lesson_secs, run.window_cpu_secs))
+        operated.append(Operated(run, taught))
+    return operated
 
 
-class _Learned(NamedTuple):
-    """A machine at the end of its warm-up."""
+@dataclass
+class _Kept:
+    """What a machine's store would hold: an `Archive` in memory."""
+
+    blocks: list[Block] = field(default_factory=list)
+    seen: list[TraceBlock] = field(default_factory=list)
+    heads: list[HeadRecord] = field(default_factory=list)
+    fit: Model | None = None
+
+    def copy(self) -> _Kept:
+        return _Kept(list(self.blocks), list(self.seen), list(self.heads), self.fit)
+
+    def keep(self, judged: Judged) -> None:
+        self.blocks += judged.blocks
+        self.seen += judged.traces
+        self.heads += [] if judged.head is None else [judged.head]
+        self.fit = judged.model or self.fit
+
+    def history(self, machine: str, start: float, end: float) -> list[Block]:
+        return [block for block in self.blocks if start <= block.start < end]
+
+    def traces(self, machine: str, model: int, start: float, end: float) -> list[TraceBlock]:
+        return [block for block in self.seen if block.model == model and start <= block.ends[0] < end]
+
+    def model(self, machine: str) -> Model | None:
+        return self.fit
+
+    def head(self, machine: str, number: int) -> HeadRecord | None:
+        return next((head for head in reversed(self.heads) if head.number == number), None)
+
+
+class _Moment(NamedTuple):
+    """A machine at some time, to be taken up by another."""
 
     state: dict[str, Any]
-    model: Model
+    kept: _Kept
     samples: int
     """That it has seen."""
     waiting: list[Closed]
     """Windows that the last of these closed, not yet judged."""
-    blocks: list[Block]
-    """What was stored of it."""
-    cpu_secs: float
-    """In which the model was fitted."""
+
+    def taken_up(self, machine: TaughtMachine) -> TaughtMachine:
+        machine.restore(copy.deepcopy(self.state), copy.deepcopy(self.kept.fit))
+        return machine
 
 
-def _learned(machine: Machine, samples: Iterator[Sample]) -> _Learned | None:
-    blocks: list[Block] = []
+def _learned(machine: TaughtMachine, samples: Iterator[Sample]) -> tuple[_Moment | None, float]:
+    """Let a machine learn its warm-up; return it then, and the CPU seconds of the fit."""
+    kept = _Kept()
     for number, sample in enumerate(samples, start=1):
         waiting = list(machine.grid.place(sample).closed)
         while waiting:
-            judged, secs = timed(functools.partial(machine.take, waiting.pop(0), _history(blocks)))
-            blocks.extend(judged.blocks)
+            judged, secs = timed(functools.partial(machine.take, waiting.pop(0), kept.history))
+            kept.keep(judged)
             if judged.model is not None:
-                return _Learned(machine.snapshot(), judged.model, number, waiting, blocks, secs)
-    return None
-
-
-def _history(blocks: list[Block]) -> History:
-    return lambda _, start, end: [block for block in blocks if start <= block.start < end]
+                return _Moment(machine.snapshot(), kept, number, waiting), secs
+    return None, 0.0
 
 
 def _watch(
-    machine: Machine, watch: _Watch, blocks: list[Block], waiting: Iterable[Closed], samples: Iterable[Sample]
-) -> int:
-    """Judge what is still to come; return how many windows that were."""
-    closed = itertools.chain(waiting, (each for sample in samples for each in machine.grid.place(sample).closed))
-    windows = 0
-    for windows, each in enumerate(closed, start=1):  # noqa: B007 - counts
-        judged = machine.take(each, _history(blocks))
-        blocks.extend(judged.blocks)
-        watch.note(judged)
-    return windows
+    machine: TaughtMachine, watch: _Watch, since: _Moment, trial: Trial, moments: Sequence[int]
+) -> tuple[dict[int, tuple[_Moment, _Watch]], int]:
+    """Judge what is still to come; return what was when so many hops were judged, and how many windows that were."""
+    kept, waiting, seen, windows = since.kept.copy(), list(since.waiting), since.samples, 0
+    forks = {}
+    left = list(moments)
+    samples = itertools.islice(_samples(trial, timeline(trial)), seen, None)
+    while True:
+        while waiting:
+            judged = machine.take(waiting.pop(0), kept.history)
+            kept.keep(judged)
+            watch.note(judged)
+            windows += 1
+            while left and watch.hops >= left[0]:
+                moment = _Moment(copy.deepcopy(machine.snapshot()), kept.copy(), seen, list(waiting))
+                forks[left.pop(0)] = moment, copy.deepcopy(watch)
+        sample = next(samples, None)
+        if sample is None:
+            break
+        seen += 1
+        waiting = list(machine.grid.place(sample).closed)
+    for late in left:  # nothing was judged after it
+        forks[late] = _Moment(machine.snapshot(), kept, seen, []), copy.deepcopy(watch)
+    return forks, windows
+
+
+def _teach(machine: TaughtMachine, lesson: Lesson, watch: _Watch, kept: _Kept) -> float:
+    """Say what is to be said, one label after the other; return the CPU seconds in which the last was learned."""
+    secs = 0.0
+    newest = machine.grid.newest_time
+    assert newest is not None
+    for number, span in enumerate(lesson.labels(list(watch.alerts.items()))):
+        start, end = watch.time_of(span.first, span.end)
+        label = Label(str(number), machine.name, span.verdict, start, min(end, newest), newest)
+        said_at = newest + 3600.0 * number  # nobody says a hundred things in an hour
+        heeded, secs = timed(functools.partial(machine.label, label, said_at, kept))
+        if heeded.adapted is not None and heeded.adapted.record is not None:
+            kept.heads.append(heeded.adapted.record)
+    return secs
 
 
 class _Watch:
@@ -195,6 +269,11 @@ class _Watch:
 
     def __init__(self, trial: Trial, cells: Cells, warm_up: Traces) -> None:
         hops = len(trial.test_ends)
+        self.hops = 0
+        """Judged."""
+        self._warm_up = warm_up
+        self._ends = cells[trial.test_ends - 1] + 1
+        self._hop = trial.hop
         self._period_secs = trial.period_secs
         self._hop_of = {int(cells[end - 1]) + 1: hop for hop, end in enumerate(trial.test_ends)}
         self._column_of = {name: column for column, name in enumerate(trial.channels)}
@@ -209,6 +288,7 @@ class _Watch:
         hop = self._hop_at(score.end)
         if hop is None:
             return
+        self.hops = hop + 1
         if score.score is not None and score.threshold is not None:
             self.scores[hop], self.thresholds[hop] = score.score, score.threshold
             for name, share in score.contributions.items():
@@ -220,6 +300,23 @@ class _Watch:
             opened = self._hop_at(alert.opened_at)
             if opened is not None:
                 self.alerts[opened] = hop if alert.state == "closed" else None
+
+    def run(self, fit_cpu_secs: float, window_cpu_secs: float) -> Run:
+        alerts = list(self.alerts.items())
+        return Run(
+            self.scores,
+            self.thresholds,
+            self.blame,
+            alerts,
+            self.traces,
+            self._warm_up,
+            fit_cpu_secs,
+            window_cpu_secs,
+        )
+
+    def time_of(self, first: int, end: int) -> tuple[float, float]:
+        """Return the time that hops [first, end) bring: Unix seconds."""
+        return (self._ends[first] - self._hop) * self._period_secs, self._ends[end - 1] * self._period_secs
 
     def _hop_at(self, end: float) -> int | None:
         return self._hop_of.get(round(end / self._period_secs))

@@ -17,7 +17,7 @@ from appliance.evaluation.baselines.taught import Examples, Taught
 from appliance.evaluation.datasets import Entry
 from appliance.evaluation.methods import Batch, Judged, MissingExtra, Support, Unsuited
 from appliance.evaluation.runner import Measured, Request, run_entry, run_trial
-from appliance.evaluation.service import operate
+from appliance.evaluation.service import Operated, operate
 from appliance.evaluation.trials import Trial, Views, views
 from appliance.recordings import Recording, write_recording
 from appliance.records import Floats
@@ -163,7 +163,8 @@ def test_the_appliances_false_alarms_teach_although_nobody_asked_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (whole,) = operate(trial(), 1.0)
-    monkeypatch.setattr(runner, "operate", lambda *_: [replace(whole, alerts=[(3, 6)])] * 2)
+    raised = replace(whole.run, alerts=[(3, 6)])
+    monkeypatch.setattr(runner, "operate", lambda *_, lessons: [Operated(raised, [raised] * len(lessons))] * 2)
     found = measured(tmp_path, "pupil", ks=(0, 1))
     assert CALLED_FALSE == [[3, 4, 5]]
     assert {row.method for row in found.rows} == {"pupil"}
@@ -320,4 +321,5 @@ def test_the_source_of_a_method_is_what_it_imports_and_the_protocol() -> None:
     scores = set(cache._closure(["appliance.evaluation.baselines.isolation_forest"], cache.GIVEN))
     assert "appliance.evaluation.methods" in scores
     assert not any(name.startswith("appliance.detect.") for name in scores)
-    assert not any(name.startswith(("appliance.store", "appliance.ingest", "appliance.notify")) for name in service)
+    edges = {name for name in service if name.startswith(("appliance.store", "appliance.ingest", "appliance.notify"))}
+    assert edges <= {"appliance.ingest.reasons"}, "which says why a label is refused"

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from appliance import assembly
+from appliance.adapt.support import Span
 from appliance.config import Settings, SourceSettings
 from appliance.detect.scales import LONGEST
 from appliance.evaluation.defaults import ALERT_RULES, MIN_COVERAGE
 from appliance.evaluation.methods import Unsuited
 from appliance.evaluation.service import (
+    Lesson,
     Run,
     _warm_up_windows,
     grid_spec,
@@ -63,10 +65,10 @@ def two_shifts() -> Trial:
 
 @pytest.fixture(scope="module")
 def run(two_shifts: Trial) -> Run:
-    return operate(two_shifts, PER_WEEK)[0]
+    return operate(two_shifts, PER_WEEK)[0].run
 
 
-def through_the_pipeline(trial: Trial) -> Outcome:
+def through_the_pipeline(trial: Trial, spoken: dict[int, Message] | None = None) -> Outcome:
     spec, cells = grid_spec(trial), timeline(trial)
     source = Source(
         Route("plant", TopicPattern("plant/{machine}")),
@@ -80,6 +82,7 @@ def through_the_pipeline(trial: Trial) -> Outcome:
         readings = {name: value for name, value in zip("ab", row.tolist(), strict=True) if not math.isnan(value)}
         body = {"time": BEGIN + cell, **readings}
         messages.append(Message(b"plant/m", json.dumps(body).encode(), BEGIN + cell))
+        messages += [message for at, message in (spoken or {}).items() if at == cell]
     return Plant(source, rules=Rules(false_alarms_per_week=PER_WEEK)).send(messages)
 
 
@@ -95,6 +98,28 @@ def test_scores_and_alerts_are_the_pipelines_own_bit_for_bit(two_shifts: Trial, 
     opened = sorted({at[round(alert.opened_at - BEGIN)] for alert in outcome.alerts})
     assert sorted(hop for hop, _ in run.alerts) == opened
     assert opened, "the faults raise an alert"
+
+
+def test_what_follows_on_a_label_is_the_pipelines_own_bit_for_bit(two_shifts: Trial, run: Run) -> None:
+    cells = timeline(two_shifts)
+    (first, end), _ = two_shifts.event_hops
+    said_of = Span(first, end, "fault")
+    operated = operate(two_shifts, PER_WEEK, lessons=[Lesson(end, lambda alerts: [said_of])])[0]
+    (taught,) = operated.taught
+    start, stop = (float(cells[two_shifts.test_ends[hop] - 1]) + 1 for hop in (first, end - 1))
+    said = {"verdict": "fault", "from": BEGIN + start - two_shifts.hop, "to": BEGIN + stop}
+    closing = next(int(cell) for cell in cells if cell >= stop)  # whose reading shows that the window is over
+    label = Message(b"appliance/machines/m/label", json.dumps(said).encode(), BEGIN + closing + 0.5)
+    outcome = through_the_pipeline(two_shifts, {closing: label})
+    assert [each.verdict for each in outcome.labels] == ["fault"]
+    assert len(outcome.heads) == 1
+    known = {round(score.end - BEGIN): score for score in outcome.scores}
+    theirs = [known[int(cells[each - 1]) + 1] for each in two_shifts.test_ends]
+    assert taught.scores.tolist() == [score.score for score in theirs]
+    assert taught.thresholds.tolist() == [score.threshold for score in theirs]
+    assert taught.scores[:end].tolist() == run.scores[:end].tolist()
+    assert taught.scores[end:].tolist() != run.scores[end:].tolist()
+    assert operated.run.scores.tolist() == run.scores.tolist()
 
 
 def test_no_scale_looks_back_over_the_border_of_a_session(two_shifts: Trial) -> None:
@@ -125,17 +150,17 @@ def test_the_detector_learns_all_that_is_declared_normal_and_no_more(two_shifts:
 def test_a_gap_of_all_channels_has_no_score(two_shifts: Trial) -> None:
     values = two_shifts.values.copy()
     values[1500:1600] = np.nan
-    scores = operate(replace(two_shifts, values=values), 1.0)[0].scores
+    scores = operate(replace(two_shifts, values=values), 1.0)[0].run.scores
     blank = np.isnan(scores)
     assert blank[two_shifts.test_ends == two_shifts.test_ends[two_shifts.test_ends > 1560][0]].all()
     assert 5 < blank.sum() < 25
 
 
 def test_a_larger_budget_has_a_lower_threshold(two_shifts: Trial, run: Run) -> None:
-    again, larger = operate(two_shifts, PER_WEEK, 7 * PER_WEEK)
+    again, larger = (each.run for each in operate(two_shifts, PER_WEEK, 7 * PER_WEEK))
     assert (larger.thresholds <= run.thresholds).all()
     assert (again.scores.tolist(), again.alerts) == (run.scores.tolist(), run.alerts)
-    (alone,) = operate(two_shifts, 7 * PER_WEEK)
+    alone = operate(two_shifts, 7 * PER_WEEK)[0].run
     assert (larger.scores.tolist(), larger.alerts) == (alone.scores.tolist(), alone.alerts)
 
 
