@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from appliance import __version__
-from appliance.commands import bench, bundle, check, compare, demo, evaluate, inspect, label, replay, run, simulate
+from appliance.commands import ask, bench, bundle, check, compare, demo, evaluate, inspect, label, replay, run, simulate
 from appliance.commands.common import errors
 from appliance.errors import ApplianceError
 
@@ -28,6 +28,7 @@ for command in (
     inspect.machines,
     inspect.alerts,
     inspect.quarantine,
+    ask.ask,
     label.label,
     label.labels,
     label.adapt,

@@ -179,6 +179,12 @@ class DetectionSettings(Section):
         return self.refit_days * 86_400
 
 
+class FeedbackSettings(Section):
+    """``[feedback]``."""
+
+    questions_per_day: int = Field(default=3, ge=0, le=100, description="For each machine: what `appliance ask` shows.")
+
+
 class AlertSettings(Section):
     """``[alerts]``."""
 
@@ -257,6 +263,7 @@ class Settings(BaseSettings):
     mqtt: MqttSettings = MqttSettings()
     source: tuple[SourceSettings, ...] = ()
     detection: DetectionSettings = DetectionSettings()
+    feedback: FeedbackSettings = FeedbackSettings()
     alerts: AlertSettings = AlertSettings()
     influxdb: InfluxSettings | None = None
     notify: tuple[Annotated[SerializeAsAny[NotifierOptions], BeforeValidator(_notifier)], ...] = ()

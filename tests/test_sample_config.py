@@ -24,6 +24,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "mqtt.tls": config.TlsSettings,
     "detection": config.DetectionSettings,
     "alerts": config.AlertSettings,
+    "feedback": config.FeedbackSettings,
     "influxdb": config.InfluxSettings,
     "bundles": config.BundleSettings,
     "storage": config.StorageSettings,

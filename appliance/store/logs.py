@@ -19,11 +19,12 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SCORES = (
+COLUMNS = (
     "SELECT s.id, s.machine, s.source, s.start, s.end, s.score, s.threshold, s.alarm, s.trust, s.blank, "
     "s.extrapolated, s.coverage, s.model, c.names, s.body FROM scores s JOIN channel_sets c ON c.id = s.channels "
-    "WHERE s.id > ? ORDER BY s.id LIMIT ?"
 )
+"""Of a score: what `score_of` builds it from."""
+SCORES = COLUMNS + "WHERE s.id > ? ORDER BY s.id LIMIT ?"
 
 
 class Vitals(NamedTuple):
@@ -44,7 +45,7 @@ class Logs:
 
     def scores(self, after: int, limit: int) -> list[tuple[int, Score]]:
         """Return the next scores with their positions."""
-        return self._read(SCORES, (after, limit), _score)
+        return self._read(SCORES, (after, limit), score_of)
 
     def alerts(self, after: int, limit: int) -> list[tuple[int, Alert]]:
         """Return the next changes of alerts with their positions."""
@@ -111,7 +112,8 @@ def _try(build: Callable[[tuple[Any, ...]], T], row: tuple[Any, ...]) -> T | Non
         return None
 
 
-def _score(row: tuple[Any, ...]) -> Score:
+def score_of(row: tuple[Any, ...]) -> Score:
+    """Build a score from a row of `COLUMNS`."""
     names: list[str] = msgspec.json.decode(row[13])
     body = msgspec.msgpack.decode(row[14], type=ScoreBody)
     contributions = np.frombuffer(body.contributions, dtype=np.float32).tolist()

@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from appliance.records import Alert, Label
+from appliance.records import Alert, Label, Score
 from appliance.store import packing
 from appliance.store.database import WORKER, Database
+from appliance.store.logs import COLUMNS, score_of
 
 
 def counters(database: Database) -> dict[str, int]:
@@ -85,6 +86,14 @@ def labels(database: Database, *, machine: str | None = None, limit: int = 50) -
         "SELECT body FROM labels WHERE (?1 IS NULL OR machine = ?1) ORDER BY number DESC LIMIT ?2", (machine, limit)
     )
     return [msgspec.msgpack.decode(body, type=Label) for (body,) in rows]
+
+
+def scores(database: Database, *, machine: str, since: float, limit: int) -> list[Score]:
+    """Return a machine's newest scores whose window ends after a time, Unix seconds, oldest first."""
+    rows = database.rows(
+        COLUMNS + "WHERE s.machine = ? AND s.end > ? ORDER BY s.end DESC LIMIT ?", (machine, since, limit)
+    )
+    return [score_of(row) for row in reversed(rows)]
 
 
 def watched(database: Database) -> dict[str, tuple[float, float]]:
