@@ -35,13 +35,13 @@ class Autoregression(EvidenceDetector):
         power = np.trace(gram, axis1=1, axis2=2) / order
         gram += (_RIDGE * power + 1e-9)[:, None, None] * np.eye(order)
         self.weights = np.linalg.solve(gram, moment[..., None])[..., 0]  # (channel, order)
-        known = np.where(windows.present > 0, self._log_errors(windows), np.nan)
+        known = np.where(windows.present > 0, windows.by_parts(self._log_errors), np.nan)
         self.centre, scale = robust_centre_and_scale(known)
         self.per_spread = 1.0 / scale
 
     def energy(self, windows: Windows) -> Floats:
         """Squared excess of the error over its usual size."""
-        return squared_excess(self._log_errors(windows), self.centre, self.per_spread)
+        return squared_excess(windows.by_parts(self._log_errors), self.centre, self.per_spread)
 
     def _log_errors(self, windows: Windows) -> Floats:
         """[n, channel]."""
