@@ -98,10 +98,8 @@ class Windows:
 
     def by_parts(self, make: Callable[[Windows], Floats]) -> Floats:
         """[n, ...] what a function makes of each window alone, made of a few at a time; it gets no features."""
-        few = max(1, _PART_CELLS // max(1, self.values.shape[1] * self.values.shape[2]))
-        if len(self) <= few:
-            return make(self)
-        return np.concatenate([make(self._bare(slice(at, at + few))) for at in range(0, len(self), few)])
+        some = parts(*self.values.shape)
+        return make(self) if len(some) <= 1 else np.concatenate([make(self._bare(part)) for part in some])
 
     @property
     def mean(self) -> Floats:
@@ -182,6 +180,12 @@ class FeatureScale(Fitted):
         if windows.mask is not None:
             standard *= windows.present[:, None, :]
         windows.standard = standard.reshape(len(windows), -1)
+
+
+def parts(windows: int, channels: int, cells: int) -> list[slice]:
+    """Return slices of so few windows that what is made of them on the way stays in the processor's cache."""
+    few = max(1, _PART_CELLS // max(1, channels * cells))
+    return [slice(at, at + few) for at in range(0, windows, few)]
 
 
 def over_kinds(squares: Floats, channels: int) -> Floats:
