@@ -152,7 +152,7 @@ def test_an_alert_raises_the_threshold_once_and_normal_operation_lowers_it() -> 
         life.give(cell, a=8 * noise[0], b=8 * noise[1])
     assert len({judged.alert.id for judged in life.judged if judged.alert is not None}) == 1
     during = correction()
-    assert during == pytest.approx(before + 0.3, abs=0.01)
+    assert during == pytest.approx(before + 0.5, abs=0.01)
     life.give_normal(range(1100, 1400))
     assert correction() < during - 0.01
 

@@ -114,19 +114,24 @@ def pump(kind: str, channel: str | None, severity: float) -> Life:
 )
 def test_a_lasting_fault_still_alarms_after_a_month(kind: str, channel: str | None, severity: float) -> None:
     life = pump(kind, channel, severity)
-    assert all(life.alarms(37, 38))
+    assert np.mean(life.alarms(37, 38)) > 0.9
     assert life.machine.incidents.is_open
+    assert len(life.alerts()) == 1  # nor did it close in between, though it has raised its own threshold
     assert [day for day in life.refits() if day > 8] == []  # though four turns of the schedule went by
 
 
 def test_a_fault_that_shows_with_the_load_does_not_become_normal_in_its_pauses() -> None:
-    """Ten kelvins that are strange for half of the day only: not more alerts than the budget allows, but no silence."""
+    """Ten kelvins that are strange for half of the day only: not more alerts than the budget allows, but no silence.
+
+    Three alerts in as many days, at one a week, are followed by a pause, but by none of two weeks.
+    """
     life = pump("drift", "motor_temp_c", 0.4)
     first, last = (float(np.median(life.scores(*days))) for days in ((8, 13), (33, 38)))
     assert last > 0.9 * first > 2 * float(np.median(life.scores(6, 8)))
     opened = [(alert.opened_at - BEGIN) / DAY for alert in life.alerts()]
     assert opened[0] < 9
-    assert max(np.diff([*opened, 38.0])) < 10
+    assert max(np.diff([*opened, 38.0])) < 14
+    assert 4 <= len(opened) <= 9
     assert [day for day in life.refits() if day > 8] == []
 
 

@@ -27,7 +27,9 @@ SVG, PNG = ".svg", ".png"
 
 def detect(
     machines: Annotated[str, typer.Option(metavar="N,...", help="Machines of ten channels.")] = "1,10,100,1000",
-    channels: Annotated[str, typer.Option(metavar="N,...", help="Channels of a single machine.")] = "1,10,100,1000",
+    channels: Annotated[
+        str, typer.Option(metavar="N,...", help="Channels of a single machine.")
+    ] = "1,10,100,1000,10000",
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the cost to an .svg or .png, too (extra: evaluate).")
     ] = None,
@@ -126,8 +128,9 @@ def hum(cells: int, channels: int) -> Floats:
     """Sines of many periods with noise, [channel, cell]."""
     rng = np.random.default_rng(1)
     periods = 20.0 * (1.0 + np.arange(channels) % 17)
-    swing = np.sin(2 * np.pi * np.arange(cells) / periods[:, None])
-    noisy: Floats = 20.0 + 5.0 * swing + rng.normal(size=swing.shape)
+    noisy: Floats = rng.normal(size=(channels, cells))
+    for row, period in enumerate(periods.tolist()):  # not at once: of ten thousand they take a gigabyte
+        noisy[row] += 20.0 + 5.0 * np.sin(2 * np.pi * np.arange(cells) / period)
     return noisy
 
 

@@ -70,7 +70,7 @@ def _draw(axes: Axes, cost: dict[int, float], title: str, unit: str) -> None:
             ha="right",
             color=ACCENT,
         )
-    axes.margins(x=0.25, y=0.12)
+    axes.margins(x=0.23, y=0.12)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axes.grid(which="major")

@@ -18,10 +18,12 @@ _CAP_SHARE = 0.1
 """A learned window counts as no stranger than one block in ten: a growing fault raises its own threshold slowly."""
 _SCALE_FLOOR = 1e-3
 """In strangeness; a warm-up in which nothing ever happened must not make every change infinitely rare."""
-_STEP = 0.3
-"""In scores, that an alert raises the threshold: it halves the rate of further ones."""
-_FARTHEST = 1.0
-"""In scores, that the correction goes up or down: to alerts ten times as rare, or as frequent, as the sample has it."""
+_STEP = 0.5
+"""In scores, that an alert raises the threshold: it makes further ones three times as rare. Much more, and an alert
+would close itself: it is quiet below four fifths of the threshold."""
+_HIGHEST, _LOWEST = 1.5, -1.0
+"""In scores, that the correction goes up or down: a machine whose normal is another for good may need alerts thirty
+times as rare as its warm-up has it; a calm one is not made to raise them more than ten times as often."""
 _LEAST_BLOCK = 8
 """Windows in a block at least."""
 
@@ -58,10 +60,10 @@ class Calibrator(Fitted):
 
     The correction is adaptive conformal inference (Gibbs & Candès 2021, eq. 2) on the scale of the score: every alert
     raises the threshold by `_STEP`, and normal operation lowers it by as much in the time in which the budget allows
-    one alert. So in the long run alerts number as many as the budget allows, whatever the windows' distribution and
-    however they bunch: between its bounds, the correction *is* `_STEP` times the alerts raised beyond the budget.
-    An alert may also be right. A lasting fault is one alert and moves the threshold by one step; the bounds keep faults
-    that recur from becoming invisible, and a calm machine from alarms about nothing.
+    one alert; while one is open it stays. So in the long run alerts number as many as the budget allows, whatever the
+    windows' distribution and however they bunch: between its bounds, the correction *is* `_STEP` times the alerts
+    raised beyond the budget. An alert may also be right. A lasting fault is one alert and moves the threshold by one
+    step; the bounds keep faults that recur from becoming invisible, and a calm machine from alarms about nothing.
     """
 
     FITTED: ClassVar[tuple[str, ...]] = ("block", "confirm", "of", "warm_up")
@@ -123,7 +125,7 @@ class Calibrator(Fitted):
     def spend(self, alerted: bool, alarms_per_window: float) -> None:
         """Hold one window against the budget: whether an alert opened with it, and the rate that is allowed."""
         moved = self.correction + _STEP * (alerted - alarms_per_window)
-        self.correction = min(max(moved, -_FARTHEST), _FARTHEST)
+        self.correction = min(max(moved, _LOWEST), _HIGHEST)
 
     @property
     def overspent(self) -> bool:

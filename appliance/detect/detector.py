@@ -22,7 +22,7 @@ from appliance.detect.head import Head
 from appliance.detect.lens import FOLDS, MOST_PARTS, Lens, folds
 from appliance.detect.normalise import Normaliser, spread_of_means
 from appliance.detect.precedents import Precedents
-from appliance.detect.scales import SCALES, WINDOW, Heard, Past, Scale, hops_held, pool, scales_for, unit_of
+from appliance.detect.scales import SCALES, Heard, Past, Scale, hops_held, pool, scales_for, unit_of
 from appliance.detect.state import State
 from appliance.detect.traces import Traces
 from appliance.detect.windows import Windows, cut
@@ -116,31 +116,22 @@ class Detector:
         raw = cut(series, length, step)
         ends = length + step * np.arange(len(raw))
         usable = np.isfinite(raw).mean(axis=(1, 2)) >= _LEAST_COVERAGE if len(raw) else np.empty(0, dtype=bool)
-        raw, ends = raw[usable], ends[usable]
-        if len(raw) < _LEAST_WINDOWS:
+        ends = ends[usable]
+        if len(ends) < _LEAST_WINDOWS:
             msg = (
-                f"warm-up of {series.shape[1]} cells has {len(raw)} usable windows of {length} cells, "
+                f"warm-up of {series.shape[1]} cells has {len(ends)} usable windows of {length} cells, "
                 f"needs {_LEAST_WINDOWS}: let it run longer"
             )
             raise ValueError(msg)
         normaliser = Normaliser(series, rate=1.0 / (options.memory * max(total, _LEAST_WINDOWS)))
-        windows = normaliser.apply(raw)
+        windows = normaliser.apply(raw if usable.all() else raw[usable])
         lenses: dict[str, Lens] = {}
         narrower: dict[str, Floats] = {}
-        combined = np.zeros(len(raw))
+        combined = np.zeros(len(ends))
         traits: list[Floats] = []
-        for scale in scales_for(length):
-            seen = np.arange(len(raw))
-            at_scale = windows.last(scale.cells(length)) if scale.stride == 1 else None
-            if at_scale is None:
-                stretches = _stretches(series, ends, length, scale, unit_of(hop))
-                seen = np.flatnonzero(np.isfinite(stretches).mean(axis=(1, 2)) >= _LEAST_COVERAGE)
-                if len(seen) < _LEAST_WINDOWS:
-                    continue
-                narrower[scale.suffix] = spread_of_means(stretches[seen], normaliser)
-                at_scale = normaliser.apply(stretches[seen], narrower[scale.suffix])
-            count = series.shape[1] / (length * scale.stride)
-            lens, loud = Lens.fit(scale, at_scale, count, seed)
+
+        def look(scale: Scale, at_scale: Windows, seen: Indices) -> None:
+            lens, loud = Lens.fit(scale, at_scale, series.shape[1] / (length * scale.stride), seed)
             lenses[scale.suffix] = lens
             if scale.stride > 1:  # held over some hops, as it will be
                 _, first, turn = np.unique(
@@ -148,15 +139,33 @@ class Detector:
                 )
                 loud = loud[first][turn]
             combined[seen] += lens.combine(loud)
-            traits.append(np.zeros((len(raw), loud.shape[1])))
+            traits.append(np.zeros((len(ends), loud.shape[1])))
             traits[-1][seen] = loud
+
+        scales = scales_for(length)
+        for scale in (each for each in scales if each.stride == 1):
+            cells = scale.cells(length)
+            look(scale, windows if cells == length else windows.last(cells), np.arange(len(ends)))
+        standard = windows.standard
+        del windows  # of thousands of channels each scale's take hundreds of megabytes
+        for scale in (each for each in scales if each.stride > 1):
+            stretches = _stretches(series, ends, length, scale, unit_of(hop))
+            seen = np.flatnonzero(np.isfinite(stretches).mean(axis=(1, 2)) >= _LEAST_COVERAGE)
+            if len(seen) < _LEAST_WINDOWS:
+                continue
+            if len(seen) < len(stretches):
+                stretches = stretches[seen]
+            narrower[scale.suffix] = spread_of_means(stretches, normaliser)
+            at_scale = normaliser.apply(stretches, narrower[scale.suffix])
+            del stretches
+            look(scale, at_scale, seen)
+            del at_scale
         strangeness = combined / sum(lens.scale.weight for lens in lenses.values())
-        lenses[WINDOW.suffix].features.apply(windows)
-        precedents = Precedents(windows.standard, strangeness)
-        new = _without_precedent(windows.standard, strangeness)
+        precedents = Precedents(standard, strangeness)
+        new = _without_precedent(standard, strangeness)
         calibrator = Calibrator(new[::per_hop], block_windows(length, hop), options.confirm, options.of)
         detectors = sum(len(lens.detectors) for lens in lenses.values())
-        warm_up = Traces(new, np.hstack([*traits, windows.standard]), detectors)[::per_hop]
+        warm_up = Traces(new, np.hstack([*traits, standard]), detectors)[::per_hop]
         return cls(unit_of(hop), normaliser, lenses, narrower, precedents, calibrator), warm_up
 
     def score(self, window: Floats, past: Past | None = None) -> Verdict:
@@ -328,11 +337,12 @@ def _stretches(series: Floats, ends: Indices, length: int, scale: Scale, unit: i
     padded = np.pad(whole, ((0, 0), (wanted, 0)), constant_values=np.nan)
     views = np.lib.stride_tricks.sliding_window_view(padded, wanted, axis=1)  # (channel, last unit, unit)
     chunk = max(1, _MOST_CELLS // (len(series) * wanted))
-    chunks = [
-        pool(views[:, ends[first : first + chunk] // unit].swapaxes(0, 1), scale.stride // unit)
-        for first in range(0, len(ends), chunk)
-    ]
-    return _whole(np.concatenate(chunks))
+    means: Floats = np.empty((len(ends), len(series), length), dtype=whole.dtype)
+    for first in range(0, len(ends), chunk):
+        some = ends[first : first + chunk] // unit
+        means[first : first + chunk] = pool(views[:, some].swapaxes(0, 1), scale.stride // unit)
+        _whole(means[first : first + chunk])
+    return means
 
 
 def _whole(means: Floats) -> Floats:

@@ -126,6 +126,7 @@ def held_out(names: Sequence[str], windows: Windows, parts: int, seed: int) -> F
         held = windows[np.flatnonzero(fold == number)]
         detectors = fitted(names, windows[np.flatnonzero(fold != number)], seed)
         oddity[fold == number] = np.stack([each.oddity(held).values for each in detectors.values()], axis=1)
+        del detectors, held  # before the next are made
     return oddity
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from appliance.detect.state import Fitted
-from appliance.detect.windows import Windows, hold
+from appliance.detect.windows import Windows, hold, parts
 from appliance.records import Floats
 
 _KNEE = 4.0
@@ -81,7 +81,8 @@ class Normaliser(Fitted):
         mask = None
         if not math.isfinite(np.vdot(scaled, scaled)):
             mask = np.isfinite(scaled)
-            scaled = hold(scaled, mask)
+            for part in parts(*scaled.shape):
+                scaled[part] = hold(scaled[part], mask[part])
         np.minimum(scaled, self._highest, out=scaled)
         np.maximum(scaled, self._lowest, out=scaled)
         return Windows(scaled, mask)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,15 @@ from appliance.detect.state import Fitted
 from appliance.records import Floats
 
 Mask = NDArray[np.bool_]
+Made = TypeVar("Made")
 
 _LOG_FLOOR = 0.05
 """Added before a logarithm, in normal spreads: what lies far below the channel's own noise is all the same."""
 _STANDARD_LIMIT = 30.0
 """No single feature counts for more than this many of its usual spreads."""
+_PART_CELLS = 1 << 17
+"""Of as many windows at once is anything made, 1 MB: all that lies between stays in the processor's cache, and a
+machine of thousands of channels needs no more memory than its windows."""
 
 
 class Windows:
@@ -44,6 +49,8 @@ class Windows:
         self._mean: Floats | None = None
         self._peaks: Floats | None = None
         self._spectrum: NDArray[np.complex128] | None = None
+        self._made: dict[Callable[[Windows], Any], Any] = {}
+        self._chosen: tuple[Windows, slice | NDArray[np.intp]] | None = None
 
     present: Floats
     """[n, channel] 1 where the channel has at least one reading in the window, else 0."""
@@ -56,13 +63,43 @@ class Windows:
         return len(self.values)
 
     def __getitem__(self, which: slice | NDArray[np.intp]) -> Windows:
-        chosen = Windows(self.values[which], None if self.mask is None else self.mask[which])
+        chosen = self._bare(which)
         chosen.standard = self.standard[which]
+        chosen._chosen = self, which
         return chosen
+
+    def _bare(self, which: slice | NDArray[np.intp]) -> Windows:
+        return Windows(self.values[which], None if self.mask is None else self.mask[which])
 
     def last(self, cells: int) -> Windows:
         """Return the windows' last cells only, without features."""
         return Windows(self.values[:, :, -cells:], None if self.mask is None else self.mask[:, :, -cells:])
+
+    def each(self, make: Callable[[Windows], Floats]) -> Floats:
+        """[n, ...] what a function makes of each window alone: once for these windows and all that are chosen of them.
+
+        Nobody may write into it.
+        """
+        if make not in self._made:
+            if self._chosen is None:
+                self._made[make] = self.by_parts(make)
+            else:
+                whole, which = self._chosen
+                self._made[make] = whole.each(make)[which]
+        made: Floats = self._made[make]
+        return made
+
+    def once(self, make: Callable[[Windows], Made]) -> Made:
+        """Return what a function makes of all the windows together, made when it is first asked for."""
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: Made = self._made[make]
+        return made
+
+    def by_parts(self, make: Callable[[Windows], Floats]) -> Floats:
+        """[n, ...] what a function makes of each window alone, made of a few at a time; it gets no features."""
+        some = parts(*self.values.shape)
+        return make(self) if len(some) <= 1 else np.concatenate([make(self._bare(part)) for part in some])
 
     @property
     def mean(self) -> Floats:
@@ -131,19 +168,24 @@ class FeatureScale(Fitted):
     FITTED: ClassVar[tuple[str, ...]] = ("centre", "per_spread")
 
     def __init__(self, windows: Windows) -> None:
-        features = np.where(windows.present[:, None, :] > 0, windows.features(), np.nan)
+        features = np.where(windows.present[:, None, :] > 0, windows.each(Windows.features), np.nan)
         self.centre, scale = robust_centre_and_scale(features)  # (kind of feature, channel)
         self.per_spread = 1.0 / scale
 
     def apply(self, windows: Windows) -> None:
         """Give the windows their `standard` features."""
-        standard = windows.features()
-        standard -= self.centre
+        standard = windows.each(Windows.features) - self.centre
         standard *= self.per_spread
         np.minimum(np.maximum(standard, -_STANDARD_LIMIT, out=standard), _STANDARD_LIMIT, out=standard)
         if windows.mask is not None:
             standard *= windows.present[:, None, :]
         windows.standard = standard.reshape(len(windows), -1)
+
+
+def parts(windows: int, channels: int, cells: int) -> list[slice]:
+    """Return slices of so few windows that what is made of them on the way stays in the processor's cache."""
+    few = max(1, _PART_CELLS // max(1, channels * cells))
+    return [slice(at, at + few) for at in range(0, windows, few)]
 
 
 def over_kinds(squares: Floats, channels: int) -> Floats:

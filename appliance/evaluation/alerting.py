@@ -1,8 +1,9 @@
 """False alerts against their budget: whether a threshold delivers what it promised, as far as counts can tell.
 
-A perfect threshold raises false alerts as a Poisson process at the budgeted rate. Where the budget allows one over the
-time watched, even that one gives a ratio within 0.5 to 1.5 only 37 times in a hundred: every share therefore stands
-beside the one that a perfect threshold would reach at the same budgets.
+While an alert stands no other can be raised: as in the service itself, the budget is that of the normal time in which
+none does. A perfect threshold raises false alerts as a Poisson process at the budgeted rate. Where the budget allows
+one over that time, even that one gives a ratio within 0.5 to 1.5 only 37 times in a hundred: every share therefore
+stands beside the one that a perfect threshold would reach at the same budgets.
 """
 
 from __future__ import annotations

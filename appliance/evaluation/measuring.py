@@ -86,7 +86,6 @@ def measure(trial: Trial, answer: Answer, *, method: str, k: int, seed: int, tai
     events = [span for span in trial.event_hops if span[0] >= start]
     week, day = (_worth(trial, alerting, events, start) for alerting in (answer.week, answer.day))
     weeks_watched = week.normal_hops * trial.hop_secs / WEEK_SECS
-    days_watched = day.normal_hops * trial.hop_secs / WEEK_SECS * DAYS_PER_WEEK
     return Row(
         dataset=trial.dataset,
         machine=trial.machine,
@@ -103,12 +102,12 @@ def measure(trial: Trial, answer: Answer, *, method: str, k: int, seed: int, tai
         recall_budget=_recall(week),
         delay_s=_delay_secs(week, trial),
         false_alerts=week.false_alerts,
-        budget_alerts=weeks_watched,
+        budget_alerts=PER_WEEK["week"] * week.exposed_hops * trial.hop_secs / WEEK_SECS,
         false_alerts_per_week=week.false_alerts / weeks_watched if weeks_watched else None,
         recall_day=_recall(day),
         delay_day_s=_delay_secs(day, trial),
         false_alerts_day=day.false_alerts,
-        budget_alerts_day=days_watched,
+        budget_alerts_day=PER_WEEK["day"] * day.exposed_hops * trial.hop_secs / WEEK_SECS,
         adapt_ms=answer.learn_ms if k else None,
         fit_ms=None if k else answer.learn_ms,
         score_us=answer.score_us,
@@ -124,7 +123,8 @@ def _worth(trial: Trial, alerting: Alerting, events: Sequence[tuple[int, int]], 
     begin = min([start + grace, *(first for first, _ in events)]) if start else 0
     scored = alerting.scored.copy()
     scored[:begin] = False
-    return operation([alert for alert in alerting.alerts if alert[0] >= begin], events, scored, grace)
+    earlier = [alert for alert in alerting.alerts if alert[0] < begin]
+    return operation(alerting.alerts[len(earlier) :], events, scored, grace, earlier)
 
 
 def _known(figure: float) -> float | None:

@@ -214,6 +214,8 @@ class Operation(NamedTuple):
     false_alerts: int
     normal_hops: int
     """Scored hops at which an alert that opens is false."""
+    exposed_hops: int
+    """Those of them at which one can open, because none stands: the time to which a budget of alerts applies."""
 
 
 def right_hops(event_hops: Sequence[Span], hops: int, grace_hops: int) -> Bools:
@@ -224,8 +226,20 @@ def right_hops(event_hops: Sequence[Span], hops: int, grace_hops: int) -> Bools:
     return right
 
 
+def _standing(alerts: Sequence[AlertHops], hops: int) -> Bools:
+    """[hops] whether an alert stands that opened before: the hop that closes it can open no other yet."""
+    standing = np.zeros(hops, dtype=bool)
+    for opened, closed in alerts:
+        standing[opened + 1 : hops if closed is None else closed + 1] = True
+    return standing
+
+
 def operation(
-    alerts: Sequence[AlertHops], event_hops: Sequence[Span], scored_hops: Bools, grace_hops: int
+    alerts: Sequence[AlertHops],
+    event_hops: Sequence[Span],
+    scored_hops: Bools,
+    grace_hops: int,
+    earlier: Sequence[AlertHops] = (),
 ) -> Operation:
     """Match alerts with events, by the same rule as `appliance.evaluation.truth.compare`.
 
@@ -239,9 +253,11 @@ def operation(
         [hops] whether there was a score.
     grace_hops
         An alert catches an event if it opens from the event's first hop to that many after its last.
+    earlier
+        Alerts that are not to be judged, but while which none can open.
     """
     if not scored_hops.any():
-        return Operation(0, 0, 0, (), len(alerts), 0)
+        return Operation(0, 0, 0, (), len(alerts), 0, 0)
     watched = np.flatnonzero(scored_hops)[[0, -1]]
     events = [span for span in event_hops if watched[0] <= span[0] <= watched[1]]
     opened = np.sort([hop for hop, _ in alerts])
@@ -254,5 +270,8 @@ def operation(
         else:
             overshadowed += any(hop < first and (closed is None or first <= closed) for hop, closed in alerts)
     false_alerts = sum(not rightly[hop] for hop, _ in alerts)
-    normal = int((scored_hops & ~rightly[: len(scored_hops)]).sum())
-    return Operation(len(events), len(delays), overshadowed, tuple(delays), false_alerts, normal)
+    normal = scored_hops & ~rightly[: len(scored_hops)]
+    exposed = normal & ~_standing([*earlier, *alerts], len(scored_hops))
+    return Operation(
+        len(events), len(delays), overshadowed, tuple(delays), false_alerts, int(normal.sum()), int(exposed.sum())
+    )

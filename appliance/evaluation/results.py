@@ -49,8 +49,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Median seconds from an event's start to its alert, over those that were alerted."""
     false_alerts: Count | None = None
     budget_alerts: Amount | None = None
-    """False alerts that the budget allowed over the time watched."""
+    """False alerts that the budget allowed over the time in which one could open: normal, and none stood."""
     false_alerts_per_week: Amount | None = None
+    """In a week of normal operation, whether one stood or not."""
     recall_day: Share | None = None
     """This and the following as above, at a budget of one false alert a day."""
     delay_day_s: Amount | None = None

@@ -101,13 +101,13 @@ def test_alerts_raise_the_threshold_and_quiet_lowers_it_both_within_bounds() -> 
     before = calibrator.threshold(WEEK).score
     calibrator.spend(True, WEEK)
     once = calibrator.threshold(WEEK).score - before
-    assert 0.2 < once < 0.5
+    assert 0.3 < once < 0.6
     for _ in range(503):
         calibrator.spend(False, WEEK)
     assert calibrator.threshold(WEEK).score == pytest.approx(before, abs=1e-3)
     for _ in range(1000):
         calibrator.spend(True, WEEK)
-    assert calibrator.threshold(WEEK).score == pytest.approx(before + 1.0)
+    assert calibrator.threshold(WEEK).score == pytest.approx(before + 1.5)
     for _ in range(10_000):
         calibrator.spend(False, WEEK)
     assert calibrator.threshold(WEEK).score == pytest.approx(before - 1.0)

@@ -22,16 +22,24 @@ def answer(alerts: list[tuple[int, int | None]], scored: np.ndarray | None = Non
     return Answer(trial().test_labels.astype(float), alerting, alerting)
 
 
-def test_alerts_are_counted_against_the_time_that_is_normal() -> None:
+def test_alerts_are_counted_against_the_normal_time_in_which_none_stands() -> None:
     (first, _), (second, end), (third, _) = EVENTS
-    alerts = [(1, 3), (first + 2, first + 5), (end + GRACE - 1, None), (end + GRACE, None), (third - 1, third + 9)]
+    closing = end + GRACE - 1
+    alerts: list[tuple[int, int | None]] = [
+        (1, 3),
+        (first + 2, first + 5),
+        (closing, closing + 3),
+        (closing + 4, closing + 6),
+        (third - 1, third + 9),
+    ]
     row = measure(trial(), answer(alerts), method="m", k=0, seed=0, tail="whole")
     normal = HOPS - sum(end - first + GRACE for first, end in EVENTS)
     weeks = normal * trial().hop_secs / WEEK_SECS
+    exposed = weeks - (2 + 3 + 2) * trial().hop_secs / WEEK_SECS
     assert (row.hops, row.events) == (HOPS, 3)
     assert row.false_alerts == row.false_alerts_day == 3
-    assert row.budget_alerts == pytest.approx(weeks)
-    assert row.budget_alerts_day == pytest.approx(7 * weeks)
+    assert row.budget_alerts == pytest.approx(exposed)
+    assert row.budget_alerts_day == pytest.approx(7 * exposed)
     assert row.false_alerts_per_week == pytest.approx(3 / weeks)
     assert row.recall_budget == pytest.approx(2 / 3)
     delays = 2, end + GRACE - 1 - second
@@ -48,6 +56,17 @@ def test_the_common_tail_leaves_out_what_belongs_to_labelled_events() -> None:
     assert row.false_alerts == 1
     assert row.recall_budget == pytest.approx(1 / 2)
     assert row.delay_s == 0.0
+
+
+def test_an_alert_that_stands_since_before_the_common_tail_leaves_no_time_for_others() -> None:
+    (_, used), *_ = EVENTS
+    whole, row = (
+        measure(trial(), answer([(0, closed)]), method="m", k=1, seed=0, tail="common", start=used)
+        for closed in (1, None)
+    )
+    assert whole.false_alerts == row.false_alerts == 0
+    assert row.budget_alerts == 0.0
+    assert whole.budget_alerts
 
 
 def test_an_event_soon_after_a_labelled_one_counts() -> None:
@@ -68,7 +87,7 @@ def test_hops_without_a_score_are_not_watched() -> None:
     (first, end), *_ = EVENTS
     scored = np.ones(HOPS, dtype=bool)
     scored[: end + GRACE] = False
-    row = measure(trial(), answer([(end + GRACE + 1, None)], scored), method="m", k=0, seed=0, tail="whole")
+    row = measure(trial(), answer([(end + GRACE + 1, end + GRACE + 1)], scored), method="m", k=0, seed=0, tail="whole")
     everything = measure(trial(), answer([]), method="m", k=0, seed=0, tail="whole")
     assert row.recall_budget == 0.0
     assert row.budget_alerts is not None

@@ -135,8 +135,11 @@ def as_compared(alerts: list[tuple[int, int | None]], spans: list[Span], scored:
     )
     delays = tuple(int(match.delay_secs) for match in found.matches if match.delay_secs is not None)
     rightly = [any(match.event.start <= hop <= match.event.end + grace for match in found.matches) for hop in range(60)]
-    normal = sum(bool(scored[hop]) and not rightly[hop] for hop in range(60))
-    return Operation(len(found.matches), found.caught, found.overshadowed, delays, len(found.false_alerts), normal)
+    normal = [hop for hop in range(60) if scored[hop] and not rightly[hop]]
+    exposed = sum(not any(opened < hop <= (closed or 60) for opened, closed in alerts) for hop in normal)
+    return Operation(
+        len(found.matches), found.caught, found.overshadowed, delays, len(found.false_alerts), len(normal), exposed
+    )
 
 
 hop_numbers = st.integers(0, 59)
@@ -159,7 +162,7 @@ def test_operation_agrees_with_the_comparison_of_the_service(
 
 
 def test_nothing_is_watched_without_a_score() -> None:
-    assert operation([], [(3, 5)], np.zeros(9, dtype=bool), 1) == Operation(0, 0, 0, (), 0, 0)
+    assert operation([], [(3, 5)], np.zeros(9, dtype=bool), 1) == Operation(0, 0, 0, (), 0, 0, 0)
 
 
 def overlapping(hops: int, rng: np.random.Generator) -> Floats:

@@ -16,6 +16,8 @@ _RIDGE = 0.01
 """Of the variance: near-constant channels have nothing to predict from."""
 _FIT_LIMIT = 6.0
 _LOG_FLOOR = 1e-4
+_AT_ONCE = 500
+"""Channels that are copied at once."""
 
 
 class Autoregression(EvidenceDetector):
@@ -27,21 +29,23 @@ class Autoregression(EvidenceDetector):
     def fit(self, windows: Windows, seed: int) -> None:
         """Least squares on all the windows; errors in their usual spread."""
         order = min(_ORDER, windows.values.shape[2] - 1)
-        values = np.clip(windows.values, -_FIT_LIMIT, _FIT_LIMIT)
-        past = _past(values, order)  # (n, channel, step, order)
-        target = values[:, :, order:]
-        gram = np.einsum("ncto,nctp->cop", past, past)
-        moment = np.einsum("ncto,nct->co", past, target)
+        channels = windows.values.shape[1]
+        gram, moment = np.empty((channels, order, order)), np.empty((channels, order))
+        for some in (slice(first, first + _AT_ONCE) for first in range(0, channels, _AT_ONCE)):
+            values = np.clip(windows.values[:, some], -_FIT_LIMIT, _FIT_LIMIT)
+            past = _past(values, order)  # (n, channel, step, order)
+            np.einsum("ncto,nctp->cop", past, past, out=gram[some])
+            np.einsum("ncto,nct->co", past, values[:, :, order:], out=moment[some])
         power = np.trace(gram, axis1=1, axis2=2) / order
         gram += (_RIDGE * power + 1e-9)[:, None, None] * np.eye(order)
         self.weights = np.linalg.solve(gram, moment[..., None])[..., 0]  # (channel, order)
-        known = np.where(windows.present > 0, self._log_errors(windows), np.nan)
+        known = np.where(windows.present > 0, windows.by_parts(self._log_errors), np.nan)
         self.centre, scale = robust_centre_and_scale(known)
         self.per_spread = 1.0 / scale
 
     def energy(self, windows: Windows) -> Floats:
         """Squared excess of the error over its usual size."""
-        return squared_excess(self._log_errors(windows), self.centre, self.per_spread)
+        return squared_excess(windows.by_parts(self._log_errors), self.centre, self.per_spread)
 
     def _log_errors(self, windows: Windows) -> Floats:
         """[n, channel]."""

@@ -19,12 +19,12 @@ class ExtremeValue(EvidenceDetector):
 
     def fit(self, windows: Windows, seed: int) -> None:
         """Learn the usual largest distance of each channel."""
-        self.centre, scale = robust_centre_and_scale(np.where(windows.present > 0, _peak(windows), np.nan))
+        self.centre, scale = robust_centre_and_scale(np.where(windows.present > 0, windows.each(_peak), np.nan))
         self.per_spread = 1.0 / scale
 
     def energy(self, windows: Windows) -> Floats:
         """Square of what exceeds the usual."""
-        return squared_excess(_peak(windows), self.centre, self.per_spread)
+        return squared_excess(windows.each(_peak), self.centre, self.per_spread)
 
 
 def _peak(windows: Windows) -> Floats:

@@ -7,14 +7,13 @@ from typing import ClassVar
 import numpy as np
 
 from appliance.detect.evidence.base import EvidenceDetector
-from appliance.detect.evidence.pca_residual import instants_of
+from appliance.detect.evidence.instants import instants_of
 from appliance.detect.evidence.subspace import impute, principal_subspace
 from appliance.detect.windows import Windows
 from appliance.records import Floats
 
 _EXPLAINED = 0.9
 _MAX_RANK = 12
-_MAX_CELLS = 20_000
 
 
 class Hotelling(EvidenceDetector):
@@ -25,17 +24,21 @@ class Hotelling(EvidenceDetector):
 
     def fit(self, windows: Windows, seed: int) -> None:
         """Find the plane and its variances."""
-        instants = instants_of(windows, _MAX_CELLS)
-        self.centre = np.median(instants, axis=0)
-        components, variances = principal_subspace(instants - self.centre, _EXPLAINED, _MAX_RANK)
+        instants = windows.once(instants_of)
+        self.centre = instants.centre
+        components, variances = principal_subspace(instants.offsets, _EXPLAINED, _MAX_RANK)
         self.whitening = components / np.sqrt(variances)  # (channel, rank)
 
     def energy(self, windows: Windows) -> Floats:
         """Mean T² over the window; it cannot tell the channels apart."""
+        return np.repeat(windows.by_parts(self._mean_square), windows.values.shape[1], axis=1)
+
+    def _mean_square(self, windows: Windows) -> Floats:
+        """[n, 1]."""
         offsets = windows.values - self.centre[:, None]
         if windows.mask is not None:
             components = self.whitening / np.linalg.norm(self.whitening, axis=0)
             offsets = impute(offsets.swapaxes(1, 2), windows.present, components).swapaxes(1, 2)
         coordinates = (self.whitening.T @ offsets).reshape(len(offsets), -1)  # (n, rank x time)
-        squares = np.vecdot(coordinates, coordinates) / offsets.shape[2]
-        return np.repeat(squares[:, None], offsets.shape[1], axis=1)
+        squares: Floats = np.vecdot(coordinates, coordinates) / offsets.shape[2]
+        return squares[:, None]

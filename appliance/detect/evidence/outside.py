@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.detect.evidence.base import EvidenceDetector
+from appliance.detect.robust import quantiles
 from appliance.detect.windows import Windows
 from appliance.records import Floats
 
@@ -30,7 +31,7 @@ class Outside(EvidenceDetector):
 
     def fit(self, windows: Windows, seed: int) -> None:
         """Learn the range of each channel."""
-        peaks = _KNEE * _peaks_over_knee(windows)
+        peaks = _KNEE * windows.each(_peaks_over_knee)
         known: NDArray[np.bool_] = windows.present > 0
         self.low = _quantile(-peaks[:, 1], known, _STRANGE_SHARE)
         self.high = _quantile(peaks[:, 0], known, 1.0 - _STRANGE_SHARE)
@@ -38,8 +39,7 @@ class Outside(EvidenceDetector):
 
     def energy(self, windows: Windows) -> Floats:
         """Squared excess."""
-        beyond = _peaks_over_knee(windows)
-        beyond -= self._bounds
+        beyond = windows.each(_peaks_over_knee) - self._bounds
         excess = np.maximum(beyond[:, 0], beyond[:, 1])
         np.maximum(excess, 0.0, out=excess)
         excess *= self._per_width
@@ -59,5 +59,5 @@ def _peaks_over_knee(windows: Windows) -> Floats:
 
 def _quantile(values: Floats, known: NDArray[np.bool_], share: float) -> Floats:
     marked = np.where(known | ~known.any(axis=0), values, np.nan)
-    quantile: Floats = np.nanquantile(marked, share, axis=0)
+    quantile: Floats = quantiles(marked, (share,))[0]
     return quantile

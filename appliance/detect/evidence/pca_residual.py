@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from appliance.detect.evidence.base import EvidenceDetector
+from appliance.detect.evidence.instants import instants_of
 from appliance.detect.evidence.subspace import Residual, impute, principal_subspace
 from appliance.detect.windows import Windows
 from appliance.records import Floats
@@ -14,8 +15,6 @@ from appliance.records import Floats
 _EXPLAINED = 0.97
 """A machine that is stopped now and then varies mostly between on and off: 0.9 would leave all else to the residual."""
 _MAX_RANK = 12
-_MAX_CELLS = 20_000
-"""Instants used to fit; more change nothing."""
 _NOISE_FLOOR = 0.005
 """Variance of a residual that is always near 0, as where two channels are copies: in squared normal spreads."""
 
@@ -32,15 +31,15 @@ class PcaResidual(EvidenceDetector):
 
     def fit(self, windows: Windows, seed: int) -> None:
         """Find the plane and the usual residual of every channel."""
-        instants = instants_of(windows, _MAX_CELLS)
-        self.centre = np.median(instants, axis=0)
-        self.components = principal_subspace(instants - self.centre, _EXPLAINED, _MAX_RANK).components
+        instants = windows.once(instants_of)
+        self.centre = instants.centre
+        self.components = principal_subspace(instants.offsets, _EXPLAINED, _MAX_RANK).components
         self._prepare()
-        self.precision = 1.0 / (np.median(self._mean_square(windows), axis=0) + _NOISE_FLOOR)
+        self.precision = 1.0 / (np.median(windows.by_parts(self._mean_square), axis=0) + _NOISE_FLOOR)
 
     def energy(self, windows: Windows) -> Floats:
         """Mean squared residual, in usual residuals."""
-        return self._mean_square(windows) * self.precision
+        return windows.by_parts(self._mean_square) * self.precision
 
     def _mean_square(self, windows: Windows) -> Floats:
         """[n, channel] of the residual over time."""
@@ -54,15 +53,3 @@ class PcaResidual(EvidenceDetector):
 
     def _prepare(self) -> None:
         self._residual = Residual(self.components)
-
-
-def instants_of(windows: Windows, most: int) -> Floats:
-    """[n, channel] evenly chosen instants at which every channel that ever speaks does speak, if there are enough."""
-    instants = windows.values.swapaxes(1, 2)
-    if windows.mask is not None:
-        speaks = windows.present.max(axis=0) > 0
-        whole = windows.mask[:, speaks].all(axis=1)
-        instants = instants[whole] if whole.sum() >= len(windows) else instants.reshape(-1, instants.shape[2])
-    else:
-        instants = instants.reshape(-1, instants.shape[2])
-    return instants[:: max(1, len(instants) // most)]

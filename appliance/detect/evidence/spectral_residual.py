@@ -29,13 +29,13 @@ class SpectralResidual(EvidenceDetector):
 
     def fit(self, windows: Windows, seed: int) -> None:
         """Learn the usual peak of each channel."""
-        known = np.where(windows.present > 0, _peaks(windows), np.nan)
+        known = np.where(windows.present > 0, windows.each(_peaks), np.nan)
         self.centre, scale = robust_centre_and_scale(known)
         self.per_spread = 1.0 / scale
 
     def energy(self, windows: Windows) -> Floats:
         """Squared excess."""
-        return squared_excess(_peaks(windows), self.centre, self.per_spread)
+        return squared_excess(windows.each(_peaks), self.centre, self.per_spread)
 
 
 def _peaks(windows: Windows) -> Floats:

@@ -25,14 +25,13 @@ class Spectrum(EvidenceDetector):
 
     def fit(self, windows: Windows, seed: int) -> None:
         """Learn the usual energy of each band of each channel."""
-        known = np.where(windows.present[:, :, None] > 0, _log_energies(windows), np.nan)
+        known = np.where(windows.present[:, :, None] > 0, windows.each(_log_energies), np.nan)
         self.centre, scale = robust_centre_and_scale(known)  # (channel, band)
         self.per_spread = 1.0 / scale
 
     def energy(self, windows: Windows) -> Floats:
         """Squared distance, over all bands."""
-        distance = _log_energies(windows)
-        distance -= self.centre
+        distance = windows.each(_log_energies) - self.centre
         distance *= self.per_spread
         energy: Floats = np.vecdot(distance, distance)
         return energy
