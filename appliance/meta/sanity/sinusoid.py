@@ -101,7 +101,7 @@ def methods(learner: Learner, params: Params) -> dict[str, Method]:
         "MAML": Method(maml, 3000, variants=(1, 10), published="1.13 ± 0.18 (1 step)"),
         "MAML, first order": Method(replace(maml, first_order=True), 2000, variants=(1, 10)),
         "Meta-SGD": Method(replace(maml, learned_steps=True), 3000, variants=(1,), published="0.90 ± 0.16"),
-        "Reptile": Method(Reptile(learner=learner, step_size=0.02, training_steps=10), 1500, variants=(10, 32)),
+        "Reptile": Method(Reptile(learner=learner, training_steps=10), 1500, variants=(10, 32)),
         "LEO": Method(leo(learner, params), 800),
         "learned optimiser": Method(optimizer, 2000, variants=(5,), tasks=LEARNED_OPTIMIZER_TASKS),
     }
