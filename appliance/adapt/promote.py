@@ -25,13 +25,18 @@ _CHANCE = 1
 """Alerts beyond what is allowed that are no evidence of harm."""
 
 
+_GOOD_PART = 0.25
+
+
 class Showing(NamedTuple):
     """What a head makes of the stored windows."""
 
     caught: tuple[bool, ...]
-    """For each labelled fault whether an alert falls on it."""
+    """For each labelled fault whether an alert is about it: one that stands all the time tells nobody anything."""
+    beaten: tuple[float, ...]
+    """For each the share of normal windows that are as strange as it."""
     alerts: int
-    """On windows that nobody has labelled a fault."""
+    """That open on a window which nobody has labelled a fault."""
     weeks: float
     """Of such windows, the warm-up's included."""
 
@@ -79,26 +84,48 @@ def show(
         return float(values[at]) if at < len(values) else math.inf
 
     alarm, quiet = strangeness >= level(threshold), strangeness < level(rules.close_ratio * threshold)
-    found = alerts(alarm[known], quiet[known], times[known], rules)
+    found = stretches(alarm[known], quiet[known], times[known], rules)
     normal = np.ones(len(strangeness), dtype=bool)
     normal[warm_up:] = False
     normal[warm_up + support.normal] = True
-    spans = [(int(known[first]) - warm_up, int(known[last]) - warm_up) for first, last in found]
-    caught = tuple(any(first <= event[-1] and last >= event[0] for first, last in spans) for event in support.events)
-    false = sum(bool(normal[known[first : last + 1]].all()) for first, last in found)
-    return Showing(caught, false, int(normal.sum()) / budget.windows_per_week)
+    found = [
+        each._replace(first=int(known[each.first]) - warm_up, last=int(known[each.last]) - warm_up) for each in found
+    ]
+    about = [[_is_about(each, event, rules) for event in support.events] for each in found]
+    caught = tuple(any(column) for column in zip(*about, strict=True)) if about else (False,) * support.k
+    false = sum(
+        not (each.again or any(row)) and bool(normal[warm_up + each.first])
+        for each, row in zip(found, about, strict=True)
+    )
+    usual = strangeness[normal & ~np.isnan(strangeness)]
+    beaten = tuple(
+        float(np.mean(usual >= np.sort(strangeness[warm_up + event])[-rules.open_windows :][0]))
+        for event in support.events
+    )
+    return Showing(caught, beaten, false, int(normal.sum()) / budget.windows_per_week)
 
 
-def alerts(alarm: Flags, quiet: Flags, ends: Floats, rules: AlertRules) -> list[tuple[int, int]]:
-    """Return what `IncidentTracker` would make of windows [n]: (first strange one, last strange one) of each alert."""
-    found: list[tuple[int, int]] = []
+class Stretch(NamedTuple):
+    """For how long an alert stood."""
+
+    first: int
+    """Strange window."""
+    last: int
+    """Strange window."""
+    again: bool
+    """The same alert as before, opened again."""
+
+
+def stretches(alarm: Flags, quiet: Flags, ends: Floats, rules: AlertRules) -> list[Stretch]:
+    """Return what `IncidentTracker` would make of windows [n]."""
+    found: list[Stretch] = []
     recent: deque[int | None] = deque(maxlen=rules.of_windows)
     is_open, still, closed_at = False, 0, -math.inf
     for window, (strange, calm) in enumerate(zip(alarm.tolist(), quiet.tolist(), strict=True)):
         recent.append(window if strange else None)
         if is_open:
             if strange:
-                found[-1] = found[-1][0], window
+                found[-1] = found[-1]._replace(last=window)
             still = still + 1 if calm else 0
             if still >= rules.close_windows:
                 is_open, closed_at = False, float(ends[window])
@@ -108,16 +135,28 @@ def alerts(alarm: Flags, quiet: Flags, ends: Floats, rules: AlertRules) -> list[
         if not strange or len(strange_ones) < rules.open_windows:
             continue
         is_open, still = True, 0
-        if ends[window] - closed_at <= rules.cooldown_secs:
-            found[-1] = found[-1][0], window
-        else:
-            found.append((strange_ones[0], window))
+        found.append(Stretch(strange_ones[0], window, bool(ends[window] - closed_at <= rules.cooldown_secs)))
     return found
 
 
+def _is_about(stretch: Stretch, event: NDArray[np.intp], rules: AlertRules) -> bool:
+    """Whether an alert opens, or opens again, with an event, or is for a good part of it."""
+    first, last, _ = stretch
+    overlap = min(last, int(event[-1])) - max(first, int(event[0])) + 1
+    opens = event[0] - rules.of_windows <= first <= event[-1]
+    return bool(opens) or overlap >= _GOOD_PART * (last - first + 1)
+
+
 def veto(before: Showing, after: Showing, budget: Budget) -> str | None:
-    """Say why a candidate must not go into service; None where it may."""
-    lost = sum(was and not now for was, now in zip(before.caught, after.caught, strict=True))
+    """Say why a candidate must not go into service; None where it may.
+
+    A fault that was caught and no longer is counts as lost, unless it stands out more among the normal windows than it
+    did. Then only the threshold is higher, which follows the budget and, of a short past, is mostly a guess.
+    """
+    lost = sum(
+        was and not now and beaten_now >= beaten
+        for was, now, beaten, beaten_now in zip(before.caught, after.caught, before.beaten, after.beaten, strict=True)
+    )
     if lost:
         return f"it would lose {_faults(lost)} caught now"
     allowed = max(before.alerts, math.ceil(budget.alerts_per_week * after.weeks))
@@ -131,7 +170,8 @@ def in_words(before: Showing, after: Showing) -> str:
 
     Examples
     --------
-    >>> in_words(Showing((True, False, False), 9, 4.2), Showing((True, True, True), 2, 4.2))
+    >>> before = Showing((True, False, False), (0.0, 0.2, 0.1), 9, 4.2)
+    >>> in_words(before, Showing((True, True, True), (0.0, 0.0, 0.0), 2, 4.2))
     'catches 3 of 3 labelled faults (before: 1); 0.5 alerts a week over 29 days (before: 2.1)'
     """
     days = 7 * after.weeks

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.adapt.promote import Budget, Showing, alerts, in_words, show, veto
+from appliance.adapt.promote import Budget, Showing, in_words, show, stretches, veto
 from appliance.adapt.support import Span, Support
 from appliance.detect.calibrate import Calibrator
 from appliance.detect.head import Head
@@ -26,9 +26,9 @@ def test_a_rehearsal_raises_the_alerts_that_the_service_would(values: list[float
     heard = np.array(values)
     ends: Floats = np.arange(float(len(values))) * HOP + LENGTH
     quiet = heard < RULES.close_ratio * THRESHOLD
-    rehearsed = alerts(heard >= THRESHOLD, quiet, ends, RULES)
-    assert [first * HOP for first, _ in rehearsed] == list(opened.values())
-    assert all(heard[last] >= THRESHOLD for _, last in rehearsed)
+    rehearsed = stretches(heard >= THRESHOLD, quiet, ends, RULES)
+    assert [each.first * HOP for each in rehearsed if not each.again] == list(opened.values())
+    assert all(heard[each.last] >= THRESHOLD for each in rehearsed)
 
 
 def past(strangeness: Floats, *spans: Span) -> tuple[Support, Calibrator]:
@@ -63,16 +63,52 @@ def test_windows_without_a_score_are_no_evidence() -> None:
     assert (shown.caught, shown.weeks) == ((), 2.5)
 
 
+def shown(*caught: bool, alerts: int = 2, beaten: float = 0.0) -> Showing:
+    return Showing(caught, (beaten,) * len(caught), alerts, 4.0)
+
+
 def test_only_clear_harm_is_vetoed() -> None:
-    before = Showing((True, False), 2, 4.0)
-    assert veto(before, Showing((True, False), 2, 4.0), BUDGET) is None
-    assert veto(before, Showing((True, True), 5, 4.0), BUDGET) is None  # one more than the budget has is chance
-    assert veto(before, Showing((True, False), 6, 4.0), BUDGET) == (
+    before = shown(True, False)
+    assert veto(before, shown(True, False), BUDGET) is None
+    assert veto(before, shown(True, True, alerts=5), BUDGET) is None  # one more than the budget has is chance
+    assert veto(before, shown(True, False, alerts=6), BUDGET) == (
         "it would raise 1.5 alerts a week, more than now and than the budget allows"
     )
-    assert veto(Showing((True, False), 9, 4.0), Showing((True, False), 9, 4.0), BUDGET) is None
-    assert veto(before, Showing((False, True), 0, 4.0), BUDGET) == "it would lose 1 labelled fault caught now"
+    assert veto(shown(True, False, alerts=9), shown(True, False, alerts=9), BUDGET) is None
+    assert veto(before, shown(False, True, alerts=0), BUDGET) == "it would lose 1 labelled fault caught now"
+
+
+def test_a_fault_that_stands_out_more_is_not_lost_to_a_higher_threshold() -> None:
+    caught = shown(True, True, beaten=0.02)
+    assert veto(caught, shown(False, False, beaten=0.001), BUDGET) is None
+    assert veto(caught, shown(False, False, beaten=0.02), BUDGET) == "it would lose 2 labelled faults caught now"
+
+
+def test_how_far_a_fault_stands_out_is_counted_as_it_would_alert() -> None:
+    strangeness = np.full(1000, 0.05)
+    strangeness[100:104] = [9.0, 3.0, 2.0, 0.05]  # two windows make an alert: it is as strange as its second
+    strangeness[400:410] = 2.5
+    strangeness[500:520] = 3.5
+    (beaten,) = showing(*past(strangeness, Span(100, 104, "fault"))).beaten
+    normal = 2000 + 1000 - 4 - 2 - 1  # less the event, what straddles it, and the window before
+    assert beaten == pytest.approx(20 / normal)
+
+
+@pytest.mark.parametrize(("since", "caught"), [(10, False), (95, True), (104, True)])
+def test_an_alert_that_has_stood_for_long_is_not_about_a_fault(since: int, caught: bool) -> None:
+    strangeness = np.full(1000, 0.05)
+    strangeness[since:110] = 9.0
+    assert showing(*past(strangeness, Span(100, 110, "fault"))).caught == (caught,)
+
+
+def test_a_fault_for_which_the_same_alert_opens_again_is_caught() -> None:
+    strangeness = np.full(1000, 0.05)
+    without = showing(*past(strangeness, Span(100, 110, "fault")))
+    strangeness[90:94] = strangeness[98:110] = 9.0
+    shown = showing(*past(strangeness, Span(100, 110, "fault")))
+    assert (shown.caught, shown.alerts) == ((True,), without.alerts + 1)
 
 
 def test_without_a_fault_only_alerts_are_told() -> None:
-    assert in_words(Showing((), 3, 0.1), Showing((), 0, 0.1)) == "0.0 alerts a week over 16.8 hours (before: 30.0)"
+    before, after = Showing((), (), 3, 0.1), Showing((), (), 0, 0.1)
+    assert in_words(before, after) == "0.0 alerts a week over 16.8 hours (before: 30.0)"
