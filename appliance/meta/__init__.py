@@ -1,1 +1,1 @@
-"""Meta-learning: recorded machines → episodes → outer loop → a prior that every machine starts from."""
+"""Meta-learning: priors that adapt to a machine from a handful of labels. Beside baselines the only home of torch."""
