@@ -9,7 +9,19 @@ import typer
 from rich.markup import escape
 
 from appliance import __version__
-from appliance.commands import bench, check, compare, demo, evaluate, inspect, replay, run, simulate
+from appliance.commands import (
+    bench,
+    check,
+    compare,
+    demo,
+    evaluate,
+    inspect,
+    meta_compare,
+    meta_train,
+    replay,
+    run,
+    simulate,
+)
 from appliance.commands.common import errors
 from appliance.errors import ApplianceError
 
@@ -32,6 +44,8 @@ for command in (
     replay.replay,
     compare.compare,
     evaluate.evaluate,
+    meta_train.meta_train,
+    meta_compare.meta_compare,
     simulate.simulate,
 ):
     app.command()(command)

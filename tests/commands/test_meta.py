@@ -1,0 +1,82 @@
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from appliance.cli import app
+from appliance.meta.machines import held_out_of_training
+from tests.meta.grounds import write
+
+runner = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with recordings, a prior trained on four of them, and one left out."""
+    folder = tmp_path_factory.mktemp("meta")
+    names = [f"hum{number}" for number in range(40)]
+    held = next(name for name in names if held_out_of_training(f"hums/{name}"))
+    taught = [name for name in names if not held_out_of_training(f"hums/{name}")][:2]
+    for seed, name in enumerate([*taught, held, "kept"]):
+        write(folder / "data/hums", name, 2, seed)
+    write(folder / "data/hums", "copyleft", 2, 9, licence="GPL-3.0")
+    done = runner.invoke(
+        app,
+        [
+            *("meta-train", "--data", f"{folder}/data", "--out", f"{folder}/prior.safetensors"),
+            *("--leave-out", "hums/kept", "--steps", "4", "--json"),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)
+    assert {each["machine"] for each in record["machines"]} == {f"hums/{name}" for name in [*taught, held]}
+    assert "hums: 1 left out: its licence (GPL-3.0) is not permissive" in done.stderr
+    return folder
+
+
+def test_training_leaves_a_prior_a_network_and_no_checkpoint(trained: Path) -> None:
+    assert {path.name for path in trained.iterdir()} >= {"prior.safetensors", "prior.onnx"}
+    assert not list(trained.glob("*.checkpoint*"))
+
+
+def test_a_prior_is_compared_only_where_it_was_not_trained(trained: Path) -> None:
+    out = trained / "figures.csv"
+    arguments = [
+        *("meta-compare", "--data", f"{trained}/data", "--out", str(out)),
+        *("--prior", f"trained={trained}/prior.safetensors", "--k", "1,5"),
+    ]
+    done = runner.invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["machine"] for row in rows if row["method"] == "trained"} == {"kept", "copyleft"}
+    assert {row["method"] for row in rows if row["k"] == "5" and row["machine"] == "kept"} == {
+        "evidence_mean",
+        "hand_made",
+        "hand_made+evidence_mean",
+        "trained",
+        "trained+evidence_mean",
+    }
+    assert {row["k"] for row in rows} == {"0", "1", "5"}
+    again = runner.invoke(app, [*arguments, "--json"])
+    assert again.exit_code == 0, again.output
+    summary = json.loads(again.stdout)
+    own = [row for row in summary if row["method"] == "hand_made" and row["dataset"] == "hums"]
+    assert {row["difference"] for row in own} == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--prior", "prior.safetensors"], "write NAME=FILE"),
+        (["--prior", "a=b", "--k", "0"], "write numbers of events"),
+    ],
+)
+def test_wrong_usage_is_named(trained: Path, arguments: list[str], complaint: str) -> None:
+    if "a=b" in arguments:
+        arguments = ["--prior", f"a={trained}/prior.safetensors", *arguments[2:]]
+    done = runner.invoke(app, ["meta-compare", "--data", f"{trained}/data", "--out", "x.csv", *arguments])
+    assert done.exit_code == 2
+    assert complaint in done.stderr
