@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,14 +18,20 @@ import msgspec
 import numpy as np
 import torch
 
+from appliance.detect.encoder import Network
+from appliance.detect.planes import Planes
 from appliance.detect.tail import TailRank
 from appliance.evaluation.methods import Support
 from appliance.evaluation.metrics import auc_pr, vus_pr
 from appliance.evaluation.support import common_tail, support_of
 from appliance.evaluation.trials import Trial
+from appliance.meta.adapters import algorithm, balanced
+from appliance.meta.episodes import Episode
 from appliance.meta.head import USUAL, RidgeHead
+from appliance.meta.learning import Examples
 from appliance.meta.machines import Indices, Machine
 from appliance.meta.prior import Prior
+from appliance.meta.train import EncoderAndRidge
 from appliance.records import Floats
 
 EVIDENCE_MEAN = "evidence_mean"
@@ -35,6 +42,8 @@ _CHUNK = 256
 _MOST_WARM_UP = 3000
 """Windows that detectors are fitted on."""
 _MOST_NORMALS = 4000
+_MOST_BY_GRADIENT = 256
+"""Of those, given to heads that descend: one of them compares every example with every other."""
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -129,9 +138,9 @@ def _look(machine: Machine, priors: Mapping[str, Prior]) -> Seen:
         evidence.append(perceived.evidence)
         standard.append(perceived.standard.astype(np.float32))
         for name, prior in priors.items():
-            if prior.learner.encoder is not None:
+            if prior.model.encoder is not None:
                 with torch.no_grad():
-                    embeddings[name].append(prior.learner.encoder(*map(torch.from_numpy, perceived.planes)))
+                    embeddings[name].append(prior.model.encoder(*map(torch.from_numpy, perceived.planes)))
     return Seen(
         np.concatenate(evidence).astype(np.float64),
         np.concatenate(standard).astype(np.float64),
@@ -157,15 +166,29 @@ def _answers(seen: Seen, priors: Mapping[str, Prior], task: _Task) -> Iterator[t
 
 @torch.no_grad()
 def _by_prior(prior: Prior, seen: Seen, name: str, task: _Task) -> Floats:
-    head: RidgeHead = prior.learner.head.double()
+    head: RidgeHead = prior.model.head.double()
     rows = np.concatenate([task.warm_up, np.arange(len(seen.evidence))])  # the warm-up first: it whitens
     embeddings, evidence = seen.embeddings[name][rows], torch.from_numpy(seen.evidence[rows])
     features = head.features(embeddings, len(task.warm_up), evidence)[len(task.warm_up) :]
+    if prior.adapter:
+        return _by_gradient(prior, features.float(), task)
     weights: torch.Tensor = head.prior
     if len(task.faults):
         weights = head.adapt(features[task.rows], torch.from_numpy(task.is_fault), torch.from_numpy(task.weight))
     scores: Floats = (features @ weights).numpy()
     return scores
+
+
+def _by_gradient(prior: Prior, features: torch.Tensor, task: _Task) -> Floats:
+    made, _ = algorithm(prior.record["options"]["method"], prior.model.head.prior.detach().float(), 0)
+    is_fault, weight = torch.from_numpy(task.is_fault).float(), torch.from_numpy(task.weight).float()
+    kept = torch.cat(
+        [torch.arange(len(task.normals))[:: -(-len(task.normals) // _MOST_BY_GRADIENT)], is_fault.nonzero()[:, 0]]
+    )
+    rows, is_fault, weight = features[task.rows][kept], is_fault[kept], weight[kept]
+    weight = balanced(is_fault, weight) if len(task.faults) else torch.zeros_like(weight)
+    adapted = made.adapt(prior.adapter, Examples(rows, is_fault, weight))
+    return made.learner.apply(adapted, features).double().numpy()
 
 
 def _by_hand(seen: Seen, task: _Task) -> Floats:
@@ -191,3 +214,23 @@ def _ranked(scores: Floats, normals: Indices) -> Floats:
 def _standard(scores: Floats, normals: Indices) -> Floats:
     """Scores in spreads of the normals: the tail's floor is meant for numbers of that size."""
     return (scores - np.median(scores[normals])) / max(float(scores[normals].std()), np.finfo(np.float64).tiny)
+
+
+class _Exported(torch.nn.Module):
+    """An encoder's place, taken by the network that the service would run."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self._network = network
+
+    def forward(self, cells: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self._network.encode(Planes(cells.numpy(), mask.numpy())))
+
+
+@torch.no_grad()
+def precision_of(model: EncoderAndRidge, network: Network, episodes: Sequence[Episode]) -> float:
+    """Mean average precision of episodes' queries, with a network in the place of a model's encoder."""
+    stand_in = copy.copy(model)
+    stand_in._modules = model._modules | {"encoder": _Exported(network)}
+    areas = [auc_pr(stand_in.log_odds(each).double().numpy(), each.query_is_fault) for each in episodes]
+    return float(np.nanmean(areas))

@@ -2,7 +2,7 @@
 
 ::
 
-    Episodes ─ Learner.log_odds ─ loss ─ Adam ─┬─ validation on held-out machines ─ best so far
+    Episodes ─ EncoderAndRidge.log_odds ─ loss ─ Adam ─┬─ validation on held-out machines ─ best so far
                                                └─ checkpoint: weights, optimiser, episode number
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from appliance.evaluation.metrics import auc_pr
 from appliance.meta.encoder import EMBEDDING, Encoder
 from appliance.meta.episodes import Episode, Episodes
 from appliance.meta.head import RidgeHead
+from appliance.meta.machines import Machine
 
 torch.set_num_threads(1)  # the networks are too small for more, and sums then always come out the same
 
@@ -36,7 +37,9 @@ _LARGEST_GRADIENT = 1.0
 _HEAD_RATE = 5.0
 """Times the rate of the encoder: the head's few numbers are logarithms and have far to go."""
 VALIDATION_SEED = 1000
-"""Added to the seed, for episodes that only validate."""
+"""Added to the seed, for episodes that only validate..."""
+_VALIDATION_REAL_SHARE = 0.5
+"""...of which so many have events of the machine's own, however many of those that teach."""
 _LEAST_SHARE = 0.02
 """Of a query, so that one with a single fault does not outshout the others."""
 
@@ -58,7 +61,7 @@ class TrainingOptions:
     weight_decay: float = 1e-2
     """Of the encoder, decoupled (AdamW)."""
     validate_every: int = 80
-    validation_episodes: int = 60
+    validation_episodes: int = 120
     patience: int = 30
     """Validations without a better one, after which it ends."""
     minutes: float | None = None
@@ -72,7 +75,7 @@ class TrainingOptions:
     """0: no encoder, evidence alone."""
 
 
-class Learner(nn.Module):
+class EncoderAndRidge(nn.Module):
     """Encoder and head: one episode in, the log odds of its query out."""
 
     def __init__(self, detectors: int, embedding: int = EMBEDDING) -> None:
@@ -126,22 +129,22 @@ class Training:
     def __init__(self, options: TrainingOptions, detectors: int, episodes: Episodes, validation: Episodes) -> None:
         self.options = options
         with seeded(options.seed):
-            self.learner = Learner(detectors, options.embedding)
-        if options.freeze_encoder and self.learner.encoder is not None:
-            self.learner.encoder.requires_grad_(False)
+            self.model = EncoderAndRidge(detectors, options.embedding)
+        if options.freeze_encoder and self.model.encoder is not None:
+            self.model.encoder.requires_grad_(False)
         self.curve: list[Validated] = []
         self.step = 0
         self.secs = 0.0
         self._episodes = episodes
         self._validation = [validation[number] for number in range(options.validation_episodes)]
-        head = list(self.learner.head.parameters())
+        head = list(self.model.head.parameters())
         groups = [{"params": head, "share": _HEAD_RATE, "weight_decay": 0.0}]
-        if self.learner.encoder is not None:
+        if self.model.encoder is not None:
             groups.append(
-                {"params": list(self.learner.encoder.parameters()), "share": 1.0, "weight_decay": options.weight_decay}
+                {"params": list(self.model.encoder.parameters()), "share": 1.0, "weight_decay": options.weight_decay}
             )
         self._optimiser = torch.optim.AdamW(groups, lr=options.rate)
-        self._best = copy.deepcopy(self.learner.state_dict())
+        self._best = copy.deepcopy(self.model.state_dict())
 
     @property
     def best(self) -> Validated | None:
@@ -156,9 +159,11 @@ class Training:
         late = options.minutes is not None and self.secs >= 60.0 * options.minutes
         return stale or late or self.step >= options.steps
 
-    def run(self, report: Callable[[Validated], None], stepped: Callable[[], None] = lambda: None) -> Learner:
+    def run(self, report: Callable[[Validated], None], stepped: Callable[[], None] = lambda: None) -> EncoderAndRidge:
         """Go on until finished; return what did best on the held-out machines."""
         options, losses = self.options, []
+        if not self.curve:
+            self.curve.append(self._validate(float("nan"), time.process_time()))  # it may get worse from the start
         while not self.finished:
             began = time.process_time()
             for group in self._optimiser.param_groups:
@@ -170,14 +175,14 @@ class Training:
                 losses.clear()
                 self.curve.append(point)
                 if point is self.best:
-                    self._best = copy.deepcopy(self.learner.state_dict())
+                    self._best = copy.deepcopy(self.model.state_dict())
                 self.secs += time.process_time() - began
                 report(point)
             else:
                 self.secs += time.process_time() - began
             stepped()
-        self.learner.load_state_dict(self._best)
-        return self.learner
+        self.model.load_state_dict(self._best)
+        return self.model
 
     def _share_done(self) -> float:
         spent = 0.0 if self.options.minutes is None else self.secs / (60.0 * self.options.minutes)
@@ -186,7 +191,7 @@ class Training:
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
         temporary = path.with_name(path.name + ".part")
-        parts = {"learner": self.learner.state_dict(), "optimiser": self._optimiser.state_dict(), "best": self._best}
+        parts = {"model": self.model.state_dict(), "optimiser": self._optimiser.state_dict(), "best": self._best}
         progress = {"step": self.step, "secs": self.secs, "curve": [list(point) for point in self.curve]}
         torch.save({"options": asdict(self.options), **parts, **progress}, temporary)
         temporary.replace(path)
@@ -199,14 +204,8 @@ class Training:
         TrainingError
             It cannot be read, or was made with other options.
         """
-        try:
-            saved = torch.load(path, weights_only=True)
-        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-            raise TrainingError(f"{path}: is no checkpoint ({error}): remove it to start anew") from error
-        own = asdict(self.options)
-        if differing := sorted(name for name, value in saved["options"].items() if own.get(name) != value):
-            raise TrainingError(f"{path}: was made with another {', '.join(differing)}: remove it, or use the same")
-        self.learner.load_state_dict(saved["learner"])
+        saved = checkpoint(path, asdict(self.options))
+        self.model.load_state_dict(saved["model"])
         self._optimiser.load_state_dict(saved["optimiser"])
         self._best = saved["best"]
         self.step, self.secs = saved["step"], saved["secs"]
@@ -217,17 +216,17 @@ class Training:
         self._optimiser.zero_grad()
         total = 0.0
         for number in numbers:
-            loss = query_loss(self.learner, self._episodes[number]) / len(numbers)
+            loss = query_loss(self.model, self._episodes[number]) / len(numbers)
             loss.backward()
             total += float(loss.detach())
-        nn.utils.clip_grad_norm_(self.learner.parameters(), _LARGEST_GRADIENT)
+        nn.utils.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
         self._optimiser.step()
         return total
 
     @torch.no_grad()
     def _validate(self, loss: float, began: float) -> Validated:
         reached = [
-            auc_pr(self.learner.log_odds(episode).double().numpy(), episode.query_is_fault)
+            auc_pr(self.model.log_odds(episode).double().numpy(), episode.query_is_fault)
             for episode in self._validation
         ]
 
@@ -243,12 +242,39 @@ class Training:
         return Validated(self.step, loss, float(np.nanmean(reached)), by_k, by_kind, secs)
 
 
-def query_loss(learner: Learner, episode: Episode) -> torch.Tensor:
+def checkpoint(path: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Read a checkpoint that was made with the same options.
+
+    Raises
+    ------
+    TrainingError
+        It cannot be read, or was made with others.
+    """
+    try:
+        saved: dict[str, Any] = torch.load(path, weights_only=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path}: is no checkpoint ({error}): remove it to start anew") from error
+    if differing := sorted(name for name, value in saved["options"].items() if options.get(name) != value):
+        raise TrainingError(f"{path}: was made with another {', '.join(differing)}: remove it, or use the same")
+    return saved
+
+
+def episodes_of(
+    options: TrainingOptions, machines: Sequence[Machine], validation: Sequence[Machine]
+) -> tuple[Episodes, Episodes]:
+    """Make the episodes to learn from, and those that validate."""
+    return (
+        Episodes(machines, options.seed, real_share=options.real_share, semantics=options.semantics),
+        Episodes(validation, options.seed + VALIDATION_SEED, real_share=_VALIDATION_REAL_SHARE),
+    )
+
+
+def query_loss(model: EncoderAndRidge, episode: Episode) -> torch.Tensor:
     """Cross-entropy of the query, faults and others counting the same."""
     is_fault = torch.from_numpy(episode.query_is_fault).float()
     share = is_fault.mean().clamp(_LEAST_SHARE, 1.0 - _LEAST_SHARE)
     weight = torch.where(is_fault > 0, 0.5 / share, 0.5 / (1.0 - share))
-    return binary_cross_entropy_with_logits(learner.log_odds(episode), is_fault, weight)
+    return binary_cross_entropy_with_logits(model.log_odds(episode), is_fault, weight)
 
 
 @contextmanager

@@ -67,6 +67,46 @@ def test_a_prior_is_compared_only_where_it_was_not_trained(trained: Path) -> Non
     assert {row["difference"] for row in own} == {0.0}
 
 
+def test_a_head_that_descends_builds_on_a_ridge_prior(trained: Path) -> None:
+    out = trained / "maml.safetensors"
+    arguments = ["meta-train", "--data", f"{trained}/data", "--leave-out", "hums/kept", "--method", "maml"]
+    done = runner.invoke(
+        app, [*arguments, "--out", str(out), "--start", f"{trained}/prior.safetensors", "--steps", "2", "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)
+    assert record["options"]["method"] == "maml"
+    compared = runner.invoke(
+        app,
+        [
+            *("meta-compare", "--data", f"{trained}/data", "--out", f"{trained}/maml.csv", "--k", "1", "--json"),
+            *("--prior", f"maml={out}"),
+        ],
+    )
+    assert compared.exit_code == 0, compared.output
+    assert {row["method"] for row in json.loads(compared.stdout)} >= {"maml", "maml+evidence_mean"}
+    alone = runner.invoke(app, [*arguments, "--out", str(out)])
+    assert alone.exit_code == 2
+    assert "name a prior that ridge made" in " ".join(alone.stderr.replace("│", "").split())
+
+
+def test_the_cost_of_the_encoder_is_measured(trained: Path) -> None:
+    done = runner.invoke(
+        app,
+        [
+            *("bench", "encode", "--prior", f"{trained}/prior.safetensors", "--data", f"{trained}/data"),
+            *("--episodes", "3", "--length", "32", "--json"),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    whole, small = json.loads(done.stdout)
+    assert (whole["network"], small["network"]) == ("float", "int8")
+    assert small["bytes"] < whole["bytes"]
+    assert whole["rounding"] == 0.0 < small["rounding"] < 1.0
+    assert 0.0 < whole["average_precision"] <= 1.0
+    assert whole["us_per_window"] > 0.0
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
