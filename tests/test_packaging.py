@@ -56,7 +56,8 @@ def test_the_unit_is_exposed_less_than_promised() -> None:
 def test_the_sandbox_lets_the_libraries_of_the_service_work() -> None:
     """MemoryDenyWriteExecute is the one restriction that numerical libraries have tripped over."""
     needed = (
-        "numpy, scipy.stats, scipy.signal, river.drift, apsw, zstandard, orjson, msgspec, influxdb_client, paho.mqtt"
+        "numpy, scipy.stats, scipy.signal, river.drift, apsw, zstandard, orjson, msgspec, influxdb_client, paho.mqtt, "
+        "onnxruntime"
     )
     script = (
         "import ctypes, mmap\n"

@@ -18,8 +18,7 @@ from appliance.records import Floats
 LEAST_CELLS = 16
 """Cells that a window must have: two strides of the network leave four."""
 _MOST_CELLS = 2**16
-"""Cells of all channels given to the network at once, unless a single window has more: its activations are about
-twelve times as large, so this is some 3 MB."""
+"""Cells of all channels given to the network at once, unless a single window has more: some 14 MB while it works."""
 SHRINKAGE = 0.1
 """As in training (`meta/head.py`)."""
 _TINY = 1e-6

@@ -27,7 +27,7 @@ from appliance.evaluation.support import common_tail, support_of
 from appliance.evaluation.trials import Trial
 from appliance.meta.adapters import algorithm, balanced
 from appliance.meta.episodes import Episode
-from appliance.meta.head import USUAL, RidgeHead
+from appliance.meta.head import USUAL
 from appliance.meta.learning import Examples
 from appliance.meta.machines import Indices, Machine
 from appliance.meta.prior import Prior
@@ -166,7 +166,7 @@ def _answers(seen: Seen, priors: Mapping[str, Prior], task: _Task) -> Iterator[t
 
 @torch.no_grad()
 def _by_prior(prior: Prior, seen: Seen, name: str, task: _Task) -> Floats:
-    head: RidgeHead = prior.model.head.double()
+    head = copy.deepcopy(prior.model.head).double()
     rows = np.concatenate([task.warm_up, np.arange(len(seen.evidence))])  # the warm-up first: it whitens
     embeddings, evidence = seen.embeddings[name][rows], torch.from_numpy(seen.evidence[rows])
     features = head.features(embeddings, len(task.warm_up), evidence)[len(task.warm_up) :]
