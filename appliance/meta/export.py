@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,7 @@ def exported(encoder: Encoder, metadata: Mapping[str, str] | None = None) -> byt
     n, channel, time = Dim("n"), Dim("channel"), Dim("time", min=LEAST_CELLS, max=_LONGEST)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own, about itself
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # and that torchvision is not there
         program = torch.onnx.export(
             encoder.eval(),
             (cells, mask),
