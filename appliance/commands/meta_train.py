@@ -37,7 +37,9 @@ def meta_train(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     steps: Annotated[int, typer.Option(min=1, help="At most; it ends earlier where held-out machines say so.")] = 5000,
     minutes: Annotated[float | None, typer.Option(min=0.0, help="CPU minutes, at most (ridge).")] = None,
-    real_share: Annotated[float, typer.Option(min=0.0, max=1.0, help="Of episodes with a machine's own events.")] = 0.5,
+    real_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Of episodes with a machine's own events.")
+    ] = 0.25,
     freeze_encoder: Annotated[
         bool, typer.Option("--freeze-encoder", help="Leave the encoder random: what is training it worth?")
     ] = False,

@@ -57,8 +57,8 @@ class TrainingOptions:
     steps: int = 5000
     batch: int = 4
     """Episodes whose gradients make a step."""
-    rate: float = 2e-3
-    weight_decay: float = 1e-2
+    rate: float = 1e-3
+    weight_decay: float = 0.05
     """Of the encoder, decoupled (AdamW)."""
     validate_every: int = 80
     validation_episodes: int = 120
@@ -66,7 +66,9 @@ class TrainingOptions:
     """Validations without a better one, after which it ends."""
     minutes: float | None = None
     """Of CPU, after which it ends all the same."""
-    real_share: float = 0.5
+    real_share: float = 0.25
+    """Of episodes with a machine's own events. With half of them, at twice the rate and without decay, held-out average
+    precision fell after 240 steps while the loss went on falling: the machines taught have few events to learn."""
     semantics: bool = True
     """Draw anew in every episode which made-up faults are called faults."""
     freeze_encoder: bool = False
