@@ -37,7 +37,7 @@ def meta_compare(
     """Compare heads of priors, ridge regression on hand-made features, and the evidence without labels: VUS-PR.
 
     Machines are judged as in appliance evaluate: labels are the first k events, every k is measured on one common tail.
-    Each head stands alone, and averaged half and half with the evidence (+evidence_mean). A prior is asked about no
+    Each head stands alone, and averaged half and half with the evidence (+mean). A prior is asked about no
     machine of a cluster that it was trained on or stopped by.
 
     Example: appliance meta-compare --data recordings --prior trained=prior.safetensors --out figures.csv
@@ -64,13 +64,14 @@ def meta_compare(
         write_json(rows)
         return
     table = list_table()
-    for heading in ("dataset", "k", "method", "machines", "VUS-PR", f"− {against}", "95 % interval"):
-        table.add_column(heading)
+    for heading in ("dataset", "k", "method", "n", "VUS-PR", "less", "95 %"):
+        table.add_column(heading, no_wrap=True)
     for row in rows:
-        interval = "" if row["low"] is None else f"{row['low']:+.3f} … {row['high']:+.3f}"
+        interval = "" if row["low"] is None else f"{row['low']:+.3f}…{row['high']:+.3f}"
         difference = "" if row["difference"] is None else f"{row['difference']:+.3f}"
         cells = plain(row["dataset"]), row["k"], plain(row["method"]), row["machines"], f"{row['vus_pr']:.3f}"
         table.add_row(*map(str, cells), difference, interval)
+    console.print(f"VUS-PR; less that of {plain(against)}, with its interval; all: the mean over datasets")
     console.print(table)
 
 
@@ -114,7 +115,7 @@ def _summary(figures: Sequence[Figure], against: str) -> list[dict[str, Any]]:
                 if mean is not None:
                     rows.append(
                         {
-                            "dataset": datasets[0] if len(datasets) == 1 else "mean over datasets",
+                            "dataset": datasets[0] if len(datasets) == 1 else "all",
                             "k": k,
                             "method": method,
                             "machines": mean.machines,

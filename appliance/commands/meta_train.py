@@ -40,6 +40,7 @@ def meta_train(
     real_share: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="Of episodes with a machine's own events.")
     ] = 0.25,
+    learn_prior: Annotated[bool, typer.Option("--learn-prior", help="Learn what is said without labels, too.")] = False,
     freeze_encoder: Annotated[
         bool, typer.Option("--freeze-encoder", help="Leave the encoder random: what is training it worth?")
     ] = False,
@@ -71,6 +72,7 @@ def meta_train(
         steps=steps,
         minutes=minutes,
         real_share=real_share,
+        learn_prior=learn_prior,
         freeze_encoder=freeze_encoder,
         embedding=0 if no_encoder else EMBEDDING,
         semantics=not fixed_families,

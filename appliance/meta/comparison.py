@@ -36,7 +36,7 @@ from appliance.records import Floats
 
 EVIDENCE_MEAN = "evidence_mean"
 HAND_MADE = "hand_made"
-BLENDED = "+evidence_mean"
+BLENDED = "+mean"
 """Suffix of a head averaged half and half with the evidence's mean, each as -ln tail rank."""
 _CHUNK = 256
 _MOST_WARM_UP = 3000

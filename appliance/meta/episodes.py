@@ -37,8 +37,8 @@ _FALSE_ALARM_SHARE = 0.25
 _KNEE, _LIMIT = 4.0, 30.0
 """As in `normalise`: made-up faults are put in where the scale is linear."""
 _MOST_CHANNELS = 16
-"""Shown to the encoder, drawn for each episode, those that a made-up fault struck first: of wide machines more would
-only cost time, and machines of all widths are to be met."""
+"""Shown to the encoder are one up to so many, drawn for each episode, those that a made-up fault struck first: machines
+of all widths are to be met, and of wide ones more would only cost time."""
 _VISIBLE = 0.5
 """Normal spreads that a made-up fault must move some cell by."""
 _TRIES = 4
@@ -148,7 +148,7 @@ def _real(machine: Machine, rng: np.random.Generator, number: int) -> Episode:
     rows.append(_Rows(machine.cut(_some(after, _QUERY, rng)), "query"))
     past = np.flatnonzero(~machine.is_event[:seen])
     rows.insert(0, _Rows(machine.cut(_some(past, NORMALS, rng)), "normal"))
-    shown = rng.permutation(machine.channels)[:_MOST_CHANNELS]
+    shown = rng.permutation(machine.channels)[: _width(rng)]
     return _episode(machine, "real", k, number, rows, shown)
 
 
@@ -173,7 +173,7 @@ def _synthetic(
     rows.append(_Rows(machine.cut(_some(calm, _QUERY // 2, rng)), "query"))
     struck = np.unique(np.concatenate([each.channels for each in [*faults, *distractors]]))
     others = np.setdiff1d(np.arange(machine.channels), struck)
-    shown = np.concatenate([rng.permutation(struck), rng.permutation(others)])[:_MOST_CHANNELS]
+    shown = np.concatenate([rng.permutation(struck), rng.permutation(others)])[: _width(rng)]
     return _episode(machine, "synthetic", k, number, rows, shown)
 
 
@@ -270,6 +270,11 @@ def _episode(
         query=query,
         query_is_fault=is_fault[query],
     )
+
+
+def _width(rng: np.random.Generator) -> int:
+    """Draw a number of channels, each doubling as likely as the next."""
+    return round(math.exp(rng.uniform(0.0, math.log(_MOST_CHANNELS))))
 
 
 def _some(places: Indices, most: int, rng: np.random.Generator) -> Indices:

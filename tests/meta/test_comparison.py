@@ -32,10 +32,10 @@ def figures() -> dict[tuple[str, int], float]:
 
 
 def test_a_prior_is_asked_only_where_its_cluster_was_not_seen(figures: dict[tuple[str, int], float]) -> None:
-    assert {method.removesuffix("+evidence_mean") for method, _ in figures} == {
+    assert {method.removesuffix("+mean") for method, _ in figures} == {
         "random",
         "evidence",
-        EVIDENCE_MEAN.removesuffix("+evidence_mean"),
+        EVIDENCE_MEAN,
         HAND_MADE,
     }
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,12 +72,26 @@ def test_it_goes_on_only_with_the_same_options(machines: list[Machine], tmp_path
         training(machines).resume(checkpoint)
 
 
-def test_a_frozen_encoder_stays_as_it_was_drawn(machines: list[Machine]) -> None:
-    run = training(machines, replace(OPTIONS, freeze_encoder=True, validate_every=12))
+@pytest.mark.parametrize(
+    ("changes", "moved"),
+    [
+        ({"freeze_encoder": True}, {"head.log_penalty", "head.log_strength", "head.log_temperature"}),
+        ({"embedding": 0, "learn_prior": True}, {"head.prior"}),
+        ({}, {"encoder.first.weight", "head.log_penalty"}),
+    ],
+)
+def test_what_is_not_to_be_learned_stays_as_it_was_drawn(
+    machines: list[Machine], changes: dict[str, Any], moved: set[str]
+) -> None:
+    run = training(machines, replace(OPTIONS, validate_every=12, **changes))
     before = {name: weights.clone() for name, weights in run.model.state_dict().items()}
-    run.run(ignored)
-    after = run.model.state_dict()
-    assert {name.split(".")[0] for name in after if not torch.equal(after[name], before[name])} == {"head"}
+    after: dict[str, torch.Tensor] = {}
+    run.run(lambda _: after.update({name: weights.clone() for name, weights in run.model.state_dict().items()}))
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert moved <= changed
+    assert ("head.prior" in changed) == changes.get("learn_prior", False)
+    if changes.get("freeze_encoder"):
+        assert changed == moved
 
 
 def test_it_ends_when_held_out_machines_no_longer_gain(machines: list[Machine]) -> None:
