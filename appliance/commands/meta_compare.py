@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from appliance.commands.common import JsonOption, console, errors, list_table, plain, write_json
+from appliance.errors import ResultsError
 
 if TYPE_CHECKING:
     from appliance.meta.comparison import Figure
@@ -27,7 +29,12 @@ def meta_compare(
         list[str],
         typer.Option(metavar="NAME=FILE", help="Repeat. Of several with one name, one that has not seen the machine."),
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="For all figures, as .csv; machines in it are not redone.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help="For all figures, as .csv. Machines in it are not redone: give other priors another."
+        ),
+    ],
     datasets: Annotated[str | None, typer.Option(metavar=NAMES, help="Subfolders; default: all.")] = None,
     against: Annotated[str, typer.Option(metavar="NAME", help="Differences are to this method.")] = "hand_made",
     k: Annotated[str, typer.Option(metavar="N,...", help="Labelled events to learn from.")] = KS,
@@ -59,6 +66,9 @@ def meta_compare(
             if not isinstance(trial, Skipped) and trial.length >= LEAST_LENGTH:
                 figures += compare(trial, priors, ks, seed)
                 _write(out, figures)
+    if against not in (methods := sorted({figure.method for figure in figures})):
+        known_ones = ", ".join(methods) or "none"
+        raise typer.BadParameter(f"{out} has no method {against}: it has {known_ones}", param_hint="--against")
     rows = _summary(figures, against)
     if as_json:
         write_json(rows)
@@ -139,11 +149,11 @@ def _read(path: Path) -> list[Figure]:
 
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            Figure(**{**row, "k": int(row["k"]), "vus_pr": float(row["vus_pr"]), "auc_pr": float(row["auc_pr"])})  # type: ignore[arg-type]
-            for row in csv.DictReader(file)
-        ]
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [msgspec.convert(row, Figure, strict=False) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error, msgspec.ValidationError) as error:
+        raise ResultsError(f"{path}: is no file of figures ({error}): give --out another name") from error
 
 
 def _write(path: Path, figures: Sequence[Figure]) -> None:

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from appliance.cli import app
+from appliance.errors import ResultsError
 from appliance.meta.machines import held_out_of_training
 from tests.meta.grounds import write
 
@@ -65,6 +66,12 @@ def test_a_prior_is_compared_only_where_it_was_not_trained(trained: Path) -> Non
     summary = json.loads(again.stdout)
     own = [row for row in summary if row["method"] == "hand_made" and row["dataset"] == "hums"]
     assert {row["difference"] for row in own} == {0.0}
+    unknown = runner.invoke(app, [*arguments, "--against", "nobody"])
+    assert unknown.exit_code == 2
+    assert "no method nobody" in " ".join(unknown.stderr.replace("│", "").split())
+    out.write_text("a,b\n1,2\n")
+    with pytest.raises(ResultsError, match="is no file of figures"):
+        runner.invoke(app, arguments, catch_exceptions=False)
 
 
 def test_a_head_that_descends_builds_on_a_ridge_prior(trained: Path) -> None:
