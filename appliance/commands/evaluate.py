@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from appliance.commands import sanity as known_answers
 from appliance.commands.common import JsonOption, console, duration, errors, plain, write_json
 from appliance.errors import ResultsError
 
@@ -33,8 +34,12 @@ NAMES = "NAME,..."
 
 
 def evaluate(
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Recordings, or a subfolder of them for each dataset.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="For results.csv, summary.json, report.html and the cache.")],
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Recordings, or a subfolder of them for each dataset.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="For results.csv, summary.json, report.html and the cache.")
+    ] = None,
     datasets: Annotated[str | None, typer.Option(metavar=NAMES, help="Subfolders; default: all.")] = None,
     methods: Annotated[str | None, typer.Option(metavar=NAMES, help="Default: all that suit --k.")] = None,
     k: Annotated[str, typer.Option(metavar="N,...", help="Labelled events to learn from; 0 is always in.")] = "0",
@@ -43,6 +48,9 @@ def evaluate(
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one for each core.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Four machines, five methods, one seed.")] = False,
+    sanity: Annotated[
+        bool, typer.Option("--sanity", help="Instead, try meta-learning on problems with known answers; no --data.")
+    ] = False,
     held_out_weights: Annotated[
         bool, typer.Option("--held-out-weights", help="Instead, choose each dataset's scale weights on the others.")
     ] = False,
@@ -54,7 +62,19 @@ def evaluate(
     measured is kept: after an interruption or a change only the rest is done. Exit status: 0 fine, 1 a machine failed.
 
     Example: appliance evaluate --data recordings --out out/evaluation --k 0,1,5
+
+    --sanity trains the meta-learning algorithms on sine waves and handwritten digits: minutes, or seconds with --quick.
+
+    Example: appliance evaluate --sanity --quick
     """
+    if sanity:
+        if data is not None or out is not None:
+            raise typer.BadParameter("it makes its own problems: leave --data and --out out", param_hint="--sanity")
+        known_answers.sanity(quick, as_json)
+        return
+    if data is None or out is None:
+        missing = "--data" if data is None else "--out"
+        raise typer.BadParameter("needed, unless for --sanity: name a folder", param_hint=missing)
     try:
         from appliance.evaluation.outputs import notes, write_outputs  # noqa: PLC0415 - slow to load, as what follows
     except ModuleNotFoundError as missing:

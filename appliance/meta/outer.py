@@ -125,17 +125,20 @@ class OuterLoop:
         self._generator.set_state(state["generator"])
         for name, tensor in self._meta.items():
             tensor.copy_(state[f"meta.{name}"])
-            if self._step:
+            if f"adam.step.{name}" in state:
                 self._adam.state[tensor] = {key: state[f"adam.{key}.{name}"].clone() for key in _MOMENTS}
 
     def _learn(self) -> float:
         gradient, loss = self._algorithm.meta_gradient(self._meta, self._sample(self._generator), self._generator)
         for name, tensor in self._meta.items():
             tensor.grad = gradient[name].detach()
-        torch.nn.utils.clip_grad_norm_(self._meta.values(), self._schedule.max_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self._meta.values(), self._schedule.max_norm)
         done = self._step / self._schedule.steps
         self._adam.param_groups[0]["lr"] = self._schedule.rate * (1 + math.cos(math.pi * done)) / 2
-        self._adam.step()
+        if torch.isfinite(
+            norm
+        ):  # a task whose descent diverged teaches nothing, and would spoil Adam's memory for good
+            self._adam.step()
         self._step += 1
         return float(loss)
 

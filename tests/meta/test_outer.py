@@ -94,3 +94,20 @@ def test_the_steps_shrink_to_nothing_and_a_long_gradient_is_shortened(monkeypatc
     expected = [0.05 * (1 + math.cos(math.pi * step / 10)) for step in range(10)]
     assert (moved - torch.tensor(expected)).abs().max() < 1e-4
     assert float(training.snapshot()["adam.exp_avg.model.2.bias"].abs().max()) < 1.0
+
+
+def test_a_batch_that_diverged_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverged(_: Maml, meta: Params, *__: object) -> tuple[Params, torch.Tensor]:
+        return {name: torch.full_like(t, math.nan) for name, t in meta.items()}, torch.tensor(math.nan)
+
+    training, undisturbed = loop(algorithms()["maml"]), loop(algorithms()["maml"])
+    training.run(until=3)
+    before = training.meta
+    with monkeypatch.context() as broken:
+        broken.setattr(Maml, "meta_gradient", diverged)
+        training.run(until=4)
+        assert furthest(training.meta, before) == 0
+        undisturbed.run(until=1)
+    undisturbed.restore(undisturbed.snapshot())  # from before Adam remembers anything
+    assert all(torch.isfinite(t).all() for t in (*training.run().values(), *undisturbed.run().values()))
+    assert furthest(training.meta, before) > 0

@@ -28,7 +28,8 @@ class LearnedOptimizer(Algorithm):
 
     Each coordinate's θ, preprocessed gradient g and progress through the descent enter a multilayer perceptron with one
     hidden layer, in place of the paper's LSTM; its outputs (a, d) give θ' = θ − (α eᵃ g + 0.01 d). It starts
-    with a = d = 0, which is gradient descent with step size α.
+    with a = d = 0, which is gradient descent with step size α. What the network sees of a gradient is a constant to the
+    outer loop, as in that paper: the derivative of ln|g| is 1/g, beside which all others would be lost.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ class LearnedOptimizer(Algorithm):
     hidden
         Units of the network.
     first_order
-        Take the inner gradients as constants, as that paper does.
+        Take the g that is multiplied as a constant too.
     """
 
     steps: int = 5
@@ -58,14 +59,15 @@ class LearnedOptimizer(Algorithm):
         slope = grad(self.learner.mean_loss)
         weighs_anything = (support.weight.sum() > 0).to(support.weight.dtype)
         for step in range(self.steps):
-            for name, gradient in slope(params, support).items():
-                given = gradient.detach() if self.first_order else gradient
-                update = self._update(meta, params[name], given, step / self.steps)
-                params[name] = params[name] - weighs_anything * update
+            slopes = slope(params, support)
+            gradient = flattened(slopes).detach() if self.first_order else flattened(slopes)
+            flat = flattened(params)
+            flat = flat - weighs_anything * self._update(meta, flat, gradient, step / self.steps)
+            params = shaped(flat, params)
         return params
 
     def _update(self, meta: Params, param: Tensor, gradient: Tensor, progress: float) -> Tensor:
-        seen = torch.stack([param, *preprocessed(gradient), torch.full_like(param, progress)], dim=-1)
+        seen = torch.stack([param, *preprocessed(gradient.detach()), torch.full_like(param, progress)], dim=-1)
         hidden = torch.tanh(seen @ meta[NET + "first"] + meta[NET + "bias"])
         gain, direction = (hidden @ meta[NET + "second"]).unbind(-1)
         return self.step_size * gain.exp() * gradient + DIRECTION * direction
@@ -83,3 +85,14 @@ def preprocessed(gradient: Tensor) -> tuple[Tensor, Tensor]:
     large = gradient.abs() >= floor
     magnitude = torch.where(large, gradient.abs().clamp_min(floor).log() / MAGNITUDES, -1.0)
     return magnitude, torch.where(large, gradient.sign(), gradient / floor)
+
+
+def flattened(params: Params) -> Tensor:
+    """Lay all parameters end to end [coordinate]."""
+    return torch.cat([tensor.flatten() for tensor in params.values()])
+
+
+def shaped(flat: Tensor, like: Params) -> Params:
+    """Cut coordinates [coordinate] into parameters of known names and shapes."""
+    pieces = flat.split([tensor.numel() for tensor in like.values()])
+    return {name: piece.reshape(like[name].shape) for (name, piece) in zip(like, pieces, strict=True)}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import pytest
 import torch
 
+from appliance.meta.algorithms import learned_optimizer
 from appliance.meta.algorithms.learned_optimizer import LearnedOptimizer, preprocessed
 from appliance.meta.algorithms.maml import Maml
-from tests.meta.problems import algorithms, episodes, furthest, learner, task, trained
+from appliance.meta.learning import Params
+from tests.meta.problems import algorithms, differences, episodes, furthest, learner, task, trained
 
 
 def optimizer() -> LearnedOptimizer:
@@ -50,11 +53,27 @@ def test_magnitude_and_sign_are_told_apart_without_a_jump() -> None:
     assert (sign - torch.tensor([1.0, -1.0, 0.0, 0.5, 1.0, 1.0], dtype=torch.float64)).abs().max() < 1e-8
 
 
-def test_a_gradient_of_zero_has_finite_second_derivatives() -> None:
-    slope = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    sum(each.sum() for each in preprocessed(slope)).backward()  # type: ignore[union-attr]
-    assert slope.grad is not None
-    assert torch.isfinite(slope.grad).all()
+def test_the_meta_gradient_is_that_of_differences_given_what_the_network_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+    algorithm, (support, query) = optimizer(), task()
+    meta, none = trained(algorithm), torch.zeros(0, dtype=torch.float64)
+    gradient = torch.func.grad(algorithm.task_loss)(meta, support, query, none)
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def record(slope: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen.append(preprocessed(slope))
+        return seen[-1]
+
+    monkeypatch.setattr(learned_optimizer, "preprocessed", record)
+    algorithm.task_loss(meta, support, query, none)
+    assert len(seen) == algorithm.steps
+
+    def loss(meta: Params) -> torch.Tensor:
+        again = iter(seen)
+        monkeypatch.setattr(learned_optimizer, "preprocessed", lambda _: next(again))
+        return algorithm.task_loss(meta, support, query, none)
+
+    assert furthest(gradient, differences(loss, meta)) < 1e-7
+    assert min(float(gradient[name].abs().max()) for name in meta) > 1e-6
 
 
 def test_first_order_adapts_alike_and_learns_otherwise() -> None:
