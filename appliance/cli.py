@@ -9,7 +9,22 @@ import typer
 from rich.markup import escape
 
 from appliance import __version__
-from appliance.commands import ask, bench, bundle, check, compare, demo, evaluate, inspect, label, replay, run, simulate
+from appliance.commands import (
+    ask,
+    bench,
+    bundle,
+    check,
+    compare,
+    demo,
+    evaluate,
+    inspect,
+    label,
+    meta_compare,
+    meta_train,
+    replay,
+    run,
+    simulate,
+)
 from appliance.commands.common import errors
 from appliance.errors import ApplianceError
 
@@ -37,6 +52,8 @@ for command in (
     replay.replay,
     compare.compare,
     evaluate.evaluate,
+    meta_train.meta_train,
+    meta_compare.meta_compare,
     simulate.simulate,
 ):
     app.command()(command)

@@ -57,7 +57,7 @@ def test_the_sandbox_lets_the_libraries_of_the_service_work() -> None:
     """MemoryDenyWriteExecute is the one restriction that numerical libraries have tripped over."""
     needed = (
         "numpy, scipy.stats, scipy.signal, river.drift, apsw, zstandard, orjson, msgspec, influxdb_client, paho.mqtt, "
-        "appliance.bundle.signing, safetensors.numpy"
+        "appliance.bundle.signing, safetensors.numpy, onnxruntime"
     )
     script = (
         "import ctypes, mmap\n"

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from appliance.commands.bench_adapt import adapt
 from appliance.commands.bench_detect import detect
+from appliance.commands.bench_encode import encode
 from appliance.commands.common import JsonOption, console, write_json
 from appliance.commands.processes import StartError, appliance, broker, process, running_status
 from appliance.config import Settings, load
@@ -28,6 +29,7 @@ from appliance.ingest.publisher import Publisher
 bench = typer.Typer(help="Measure what the appliance costs on this machine.", no_args_is_help=True)
 bench.command()(detect)
 bench.command()(adapt)
+bench.command()(encode)
 
 WARMUP_WINDOWS = 110
 LENGTH, HOP = 64, 16

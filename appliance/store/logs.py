@@ -5,25 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from math import isnan
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-import numpy as np
 
-from appliance.records import Alert, Label, Score, Signal
+from appliance.records import Alert, Label, Score
 from appliance.store.database import Database, set_cursor
-from appliance.store.packing import ScoreBody
+from appliance.store.scores import COLUMNS, score_of
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-COLUMNS = (
-    "SELECT s.id, s.machine, s.source, s.start, s.end, s.score, s.threshold, s.alarm, s.trust, s.blank, "
-    "s.extrapolated, s.coverage, s.model, c.names, s.body FROM scores s JOIN channel_sets c ON c.id = s.channels "
-)
-"""Of a score: what `score_of` builds it from."""
 SCORES = COLUMNS + "WHERE s.id > ? ORDER BY s.id LIMIT ?"
 
 
@@ -110,29 +103,3 @@ def _try(build: Callable[[tuple[Any, ...]], T], row: tuple[Any, ...]) -> T | Non
     except (msgspec.DecodeError, ValueError, TypeError) as error:
         log.error("row %d of a log cannot be read and is passed over: %s", row[0], error)
         return None
-
-
-def score_of(row: tuple[Any, ...]) -> Score:
-    """Build a score from a row of `COLUMNS`."""
-    names: list[str] = msgspec.json.decode(row[13])
-    body = msgspec.msgpack.decode(row[14], type=ScoreBody)
-    contributions = np.frombuffer(body.contributions, dtype=np.float32).tolist()
-    triples = np.frombuffer(body.signals, dtype=np.float32).reshape(-1, 3).tolist()
-    return Score(
-        machine=row[1],
-        source=row[2],
-        start=row[3],
-        end=row[4],
-        score=row[5],
-        threshold=row[6],
-        alarm=bool(row[7]),
-        trust=row[8],
-        blank=row[9],
-        extrapolated=bool(row[10]),
-        coverage=row[11],
-        model=row[12],
-        evidence=body.evidence,
-        contributions={name: share for name, share in zip(names, contributions, strict=True) if not isnan(share)},
-        signals={name: Signal(*triple) for name, triple in zip(names, triples, strict=True) if not isnan(triple[0])},
-        sensor_faults=body.sensor_faults,
-    )

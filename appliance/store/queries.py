@@ -9,7 +9,7 @@ import msgspec
 from appliance.records import Alert, Label, Score
 from appliance.store import packing
 from appliance.store.database import WORKER, Database
-from appliance.store.logs import COLUMNS, score_of
+from appliance.store.scores import COLUMNS, score_of
 
 
 def counters(database: Database) -> dict[str, int]:

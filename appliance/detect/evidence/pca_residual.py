@@ -41,15 +41,24 @@ class PcaResidual(EvidenceDetector):
         """Mean squared residual, in usual residuals."""
         return windows.by_parts(self._mean_square) * self.precision
 
+    def residuals(self, windows: Windows) -> Floats:
+        """[n, channel, time] of each cell, in usual residuals."""
+        return self._residuals(windows) * np.sqrt(self.precision)[:, None]
+
     def _mean_square(self, windows: Windows) -> Floats:
         """[n, channel] of the residual over time."""
+        residual = self._residuals(windows)
+        if windows.mask is not None:
+            return windows.average(np.square(residual))
+        mean: Floats = np.vecdot(residual, residual) / residual.shape[2]
+        return mean
+
+    def _residuals(self, windows: Windows) -> Floats:
+        """[n, channel, time] in normal spreads."""
         offsets = windows.values - self.centre[:, None]
         if windows.mask is not None:
             offsets = impute(offsets.swapaxes(1, 2), windows.present, self.components).swapaxes(1, 2)
-            return windows.average(np.square(self._residual.of_columns(offsets)))
-        residual = self._residual.of_columns(offsets)
-        mean: Floats = np.vecdot(residual, residual) / residual.shape[2]
-        return mean
+        return self._residual.of_columns(offsets)
 
     def _prepare(self) -> None:
         self._residual = Residual(self.components)
