@@ -56,6 +56,8 @@ class Labels:
 
     def __init__(self) -> None:
         self._labels: dict[str, Label] = {}  # by id, in journal order
+        self._standing: list[Piece] | None = None  # worked out once for all windows between two labels
+        self._bad: dict[str, list[Stretch]] | None = None
         self._arrivals: list[float] = []  # of the last hour
         self._alerts: dict[str, Named] = {}
 
@@ -94,6 +96,7 @@ class Labels:
             raise _refuse("no_such_time", label, "it begins after the newest reading; label what has been")
         self._arrivals.append(received_at)
         self._labels[found.id] = found
+        self._standing = self._bad = None
         if len(self._labels) > MOST_LABELS:
             del self._labels[next(iter(self._labels))]
         return found
@@ -115,6 +118,11 @@ class Labels:
 
     def standing(self) -> list[Piece]:
         """Return what stands of every label on the whole machine after those that came later, in order of time."""
+        if self._standing is None:
+            self._standing = self._work_out()
+        return self._standing
+
+    def _work_out(self) -> list[Piece]:
         pieces: list[Piece] = []
         taken: list[Stretch] = []
         for label in reversed([*self._labels.values()]):
@@ -144,8 +152,6 @@ class Labels:
 
     def maintained(self, start: float, end: float) -> bool:
         """Whether the machine is under maintenance anywhere between two times."""
-        if not any(label.verdict == "maintenance" for label in self._labels.values()):
-            return False
         return any(
             piece.label.verdict == "maintenance" and piece.start < end and piece.end > start
             for piece in self.standing()
@@ -153,6 +159,8 @@ class Labels:
 
     def bad_sensors(self) -> dict[str, list[Stretch]]:
         """Return each channel's stretches under a bad sensor; the last one may have no end (infinity)."""
+        if self._bad is not None:
+            return self._bad
         found: dict[str, list[Stretch]] = {}
         for label in self._labels.values():
             if label.verdict != "bad_sensor" or label.channel is None:
@@ -162,6 +170,7 @@ class Labels:
                 found[label.channel] = without(found.get(label.channel, []), [(start, math.inf)])
             else:
                 found[label.channel] = [*without(found.get(label.channel, []), [(start, end)]), (start, end)]
+        self._bad = found
         return found
 
     def bad_at(self, start: float, end: float) -> set[str]:
@@ -184,6 +193,7 @@ class Labels:
         """Take up a snapshot."""
         labels = [msgspec.convert(label, Label) for label in state["labels"]]
         self._labels = {label.id: label for label in labels}
+        self._standing = self._bad = None
         self._arrivals = list(state["arrivals"])
         self._alerts = {name: Named(*alert) for name, alert in state["alerts"].items()}
 

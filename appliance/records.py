@@ -232,6 +232,8 @@ class Label:
     alert: str | None = None
     """The alert it is about, where one was named."""
     note: str | None = None
+    learned: str | None = None
+    """What it has changed, in words, once that is known."""
 
 
 class Block(NamedTuple):

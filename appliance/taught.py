@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import NamedTuple
 
 from appliance.adaptation import Adapted, Fit
@@ -55,7 +56,7 @@ class TaughtMachine(Machine):
             changed = self.incidents.note(adapted.words)
         alerts = [] if changed is None else [changed]
         self._labels.note(alerts)
-        return Heeded(label, alerts, adapted)
+        return Heeded(label if adapted is None else replace(label, learned=adapted.words), alerts, adapted)
 
     def adapt(self, archive: Archive) -> Adapted | None:
         """Make a head of all labels; None where there is nothing to learn from."""

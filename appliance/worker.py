@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from appliance.errors import DiskFull
 from appliance.explain import REFIT_IN_WORDS
 from appliance.pipeline import Pipeline
-from appliance.records import Command, Outcome
+from appliance.records import Command, Message, Outcome
 from appliance.store.database import CHECKPOINT, WORKER
 from appliance.store.journal import Journal
 from appliance.store.results import Results
@@ -98,7 +98,7 @@ class Worker:
         entries = self._journal.read(self.position, rows=ROWS_AT_ONCE)
         for entry in entries:
             is_new = entry.position > self.stored
-            self._pipeline.process(entry.messages, self._outcome if is_new else Outcome())
+            self._pipeline.process(self._beating(entry.messages), self._outcome if is_new else Outcome())
             self.position = entry.position
             self._since_checkpoint += len(entry.messages)
             if is_new:
@@ -106,8 +106,14 @@ class Worker:
                 self._outcome.counts["", "journal_rows_damaged"] += entry.damaged is not None
             if self._waiting >= COMMIT_MESSAGES:
                 self._commit(checkpoint=self._checkpoint_due())
-            self.beat = time.monotonic()
         return bool(entries)
+
+    def _beating(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """Show life with every message: one label takes up to a second, and a row may hold many."""
+        for message in messages:
+            self.beat = time.monotonic()
+            yield message
+        self.beat = time.monotonic()
 
     def _commit_when_due(self) -> None:
         outcome, waited = self._outcome, time.monotonic() - self._commit_at

@@ -66,6 +66,7 @@ def test_labelled_faults_are_recognised_when_they_come_back(lived: Plant) -> Non
     plain, taught = copy.deepcopy(lived), copy.deepcopy(lived)
     outcome = taught.send([fault(FIRST, AFTER), fault(AGAIN, AFTER)])
     assert [answer["learned"] for answer in answers(outcome)] == [head.words for head in outcome.heads]
+    assert [label.learned for label in outcome.labels] == [head.words for head in outcome.heads]
     assert outcome.heads[-1].words.startswith("catches 2 of 2 labelled faults (before: ")
     assert outcome.statuses["m"]["trust"] == "adapted(2)"
     assert outcome.statuses["m"]["learned"] == outcome.heads[-1].words

@@ -111,7 +111,7 @@ def alerts(
                 f"[{colour}]{alert.state}{lasted}[/]",
                 alert.kind,
                 _number(alert.peak_score),
-                plain(alert.summary),
+                plain(alert.summary + ("" if alert.verdict is None else f" Label: {alert.verdict.replace('_', ' ')}.")),
             )
         console.print(table if found else "No alerts.")
     raise typer.Exit(1 if any(alert.state != "closed" for alert in found) else 0)

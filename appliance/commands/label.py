@@ -120,7 +120,9 @@ def labels(
     for each in found:
         verdict = f"{each.verdict} cleared" if each.cleared else each.verdict
         stretch = f"{short_clock(each.start)} – {short_clock(each.end)}"
-        what = "; ".join(filter(None, (each.fault, each.channel, each.note, each.said_by and f"by {each.said_by}")))
+        what = "; ".join(
+            filter(None, (each.fault, each.channel, each.note, each.said_by and f"by {each.said_by}", each.learned))
+        )
         table.add_row(short_clock(each.said_at), plain(each.machine), verdict, stretch, plain(what))
     console.print(table if found else "No labels.")
 

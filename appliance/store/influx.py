@@ -187,6 +187,7 @@ def label_lines(site: str, label: Label) -> list[str]:
         "said_by": label.said_by,
         "via": label.via,
         "note": label.note,
+        "learned": label.learned,
     }
     return _line("label", tags, fields, label.start)
 

@@ -61,7 +61,10 @@ def filled(config: Path, tmp_path: Path) -> Path:
     alert = Alert(
         "1", "press", "closed", BEGIN, BEGIN, BEGIN, BEGIN + 5400, 6.25, 4.9, {"a": 1.0}, {"level": 9.0}, summary
     )
-    outcome.alerts += [alert, replace(alert, id="2", state="open", closed_at=None, opened_at=BEGIN + 9000)]
+    outcome.alerts += [
+        replace(alert, verdict="false_alarm"),
+        replace(alert, id="2", state="open", closed_at=None, opened_at=BEGIN + 9000),
+    ]
     results = Results(Database(tmp_path / "data" / "appliance.db"))
     results.commit(outcome, 1)
     return config
@@ -110,6 +113,7 @@ def test_alerts_end_with_one_while_one_is_open(filled: Path) -> None:
     result = run("alerts", "--config", filled)
     assert result.exit_code == 1
     assert "closed 1.5 h" in shown(result)
+    assert " ".join(result.output.split()).count("Label: false") == 1
     assert [alert["id"] for alert in json.loads(run("alerts", "-c", filled, "--json").output)] == ["2", "1"]
     assert [alert["id"] for alert in json.loads(run("alerts", "-c", filled, "--open", "--json").output)] == ["2"]
     assert run("alerts", "-c", filled, "--machine", "nobody").exit_code == 0
