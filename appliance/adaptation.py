@@ -74,13 +74,14 @@ class Past:
 class Adaptation:
     """Keeps what one machine's detector saw, and makes heads of it. Deterministic: a function of the journal."""
 
-    def __init__(self, machine: str, grid: GridSpec, rules: AlertRules, budget: Budget) -> None:
+    def __init__(self, machine: str, grid: GridSpec, rules: AlertRules, budget: Budget, prior: Prior) -> None:
         self._machine = machine
         self._length_secs = grid.length * grid.period_secs
         self._hop_secs = grid.hop * grid.period_secs
         self._straddle = -(-grid.length // grid.hop)
         self._rules = rules
         self._budget = budget
+        self._prior = prior
         self._pending: list[tuple[float, Trace]] = []
         self._newest: float | None = None  # end of the last window with a trace
         self.number = 0
@@ -144,7 +145,7 @@ class Adaptation:
         past = self._past(fit, labels)
         if past is None or not (past.labels or self._line):
             return None
-        head = ADAPTERS[DEFAULT]().adapt(Prior(), past.support)
+        head = ADAPTERS[DEFAULT]().adapt(self._prior, past.support)
         calibrator = _calibrated(fit, head, past)
         before, after = (
             show(*each, past.rehearsed, past.ends, rules=self._rules, budget=self._budget)

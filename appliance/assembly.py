@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from dataclasses import dataclass
 
+from appliance.adapt.prior import Prior
 from appliance.archive import Archive
+from appliance.bundle.expected import Expected, Spec
 from appliance.bundle.shelf import Shelf
 from appliance.config import Settings, SourceSettings
 from appliance.courier import Courier
 from appliance.credentials import secret
 from appliance.detect.detector import DetectorOptions
+from appliance.errors import BundleError
 from appliance.incidents import AlertRules
 from appliance.ingest.broker import BrokerOptions, Tls
 from appliance.ingest.codecs import build_codec
@@ -26,6 +30,8 @@ from appliance.store.influx import InfluxOptions, InfluxSink, alert_lines, label
 from appliance.store.logs import Logs, Vitals
 from appliance.store.retention import DAY_SECS, Limits
 from appliance.windows import GridSpec
+
+log = logging.getLogger(__name__)
 
 SCORES_AT_ONCE = 500
 """Scores in one POST: about 10,000 lines at ten channels, InfluxDB's own advice for a batch."""
@@ -64,8 +70,23 @@ def influx_options(settings: Settings) -> InfluxOptions | None:
 
 
 def shelf(settings: Settings) -> Shelf:
-    """Return the shelf of installed bundles."""
-    return Shelf(settings.storage.bundles, settings.bundles.trusted_keys)
+    """Return the shelf of installed bundles, each of which must be a prior of adaptation."""
+    expected = Expected({name: Spec(each.dtype.name, each.shape) for name, each in Prior().tensors().items()})
+    return Shelf(settings.storage.bundles, settings.bundles.trusted_keys, expected)
+
+
+def prior(settings: Settings) -> Prior:
+    """Return how far labels are trusted: by the bundle in service, or as it comes with the software.
+
+    A bundle that cannot be used any longer, damaged or signed by a key that was taken out, must not keep the service
+    from its work.
+    """
+    try:
+        bundle = shelf(settings).in_service()
+    except BundleError as refused:
+        log.error("%s; what comes with the software is used until then", refused)
+        return Prior()
+    return Prior() if bundle is None else Prior.of(bundle.tensors)
 
 
 def source(settings: SourceSettings) -> Source:
@@ -104,6 +125,7 @@ def rules(settings: Settings) -> Rules:
             close_stopped_secs=alerts.close_stopped_secs,
         ),
         refits=RefitRules(detection.refit_secs),
+        prior=prior(settings),
         false_alarms_per_week=detection.false_alarms_per_week,
         min_coverage=detection.min_coverage,
         future_secs=detection.future_secs,

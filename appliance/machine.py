@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.adapt.prior import Prior
 from appliance.adapt.promote import Budget
 from appliance.adaptation import Adaptation
 from appliance.detect.calibrate import Threshold
@@ -81,6 +82,7 @@ class Machine:
         seed: int,
         state: StateSource | None = None,
         refits: RefitRules | None = None,
+        prior: Prior | None = None,
     ) -> None:
         self.name = name
         self.source = source
@@ -108,7 +110,7 @@ class Machine:
         self._readings = Readings(name, grid)
         self._labels = Labels()
         per_week = Budget(false_alarms_per_week, self._windows_per_week)
-        self._adaptation = Adaptation(name, grid, alerts, per_week)
+        self._adaptation = Adaptation(name, grid, alerts, per_week, prior or Prior())
         self._last: Score | None = None
         self._screened: Screened | None = None  # what the last window passed
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from appliance.adapt.prior import Prior
 from appliance.archive import Archive, Unstored
 from appliance.dedupe import RecentMessages
 from appliance.detect.detector import DetectorOptions
@@ -55,6 +56,8 @@ class Rules:
     detector: DetectorOptions = field(default_factory=DetectorOptions)
     alerts: AlertRules = field(default_factory=AlertRules)
     refits: RefitRules = field(default_factory=RefitRules)
+    prior: Prior = field(default_factory=Prior)
+    """How far labels are trusted."""
     false_alarms_per_week: float = 1.0
     min_coverage: float = 0.5
     """A window with a smaller share of filled cells has no score: "no data"."""
@@ -206,6 +209,7 @@ class Pipeline:
             seed=zlib.crc32(name.encode()),
             state=source.state,
             refits=self._rules.refits,
+            prior=self._rules.prior,
         )
         return self.machines[name]
 

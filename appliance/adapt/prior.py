@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
 
 import numpy as np
 
+from appliance.records import Floats
+
+PREFIX = "adaptation."
+"""Of the names of a bundle's tensors that are a prior of adaptation."""
 KNOTS = (1, 2, 5, 10)
 """Numbers of labelled faults for which a weight is kept; between them they are interpolated in log k."""
 
@@ -29,6 +35,17 @@ class Prior:
     """Penalty on weights by loudness, in variances of the normal windows."""
     ridge_by_rank: float = 5.0
     """The same on weights by rank."""
+
+    def tensors(self) -> dict[str, Floats]:
+        """Return its numbers by name, for a bundle: [knot], or [1]."""
+        return {f"{PREFIX}{name}": np.atleast_1d(np.array(value)) for name, value in asdict(self).items()}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Floats]) -> Self:
+        """Build it from what `tensors` returned."""
+        found: dict[str, list[float]] = {field.name: tensors[f"{PREFIX}{field.name}"].tolist() for field in fields(cls)}
+        values: dict[str, Any] = {name: tuple(each) if len(each) > 1 else each[0] for name, each in found.items()}
+        return cls(**values)
 
     def trust(self, surprise: float) -> float:
         """Return how far labels count, 0 to 1, whose events the prior found so surprising."""

@@ -89,6 +89,13 @@ def pack(
     return bundle
 
 
+def write_inputs(folder: Path, about: About, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Write ``about.json`` and ``prior.safetensors``, which `pack_files` and ``appliance bundle pack`` take."""
+    (folder / "about.json").write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=2) + b"\n")
+    ordered = {name: np.asarray(each, order="C") for name, each in sorted(tensors.items())}
+    (folder / "prior.safetensors").write_bytes(save(ordered))
+
+
 def pack_files(out: Path, about: Path, tensors: Path, key: Path, network: Path | None = None) -> Bundle:
     """Do what ``pack`` does with what stands in files: JSON, safetensors, a private key in PEM and ONNX.
 

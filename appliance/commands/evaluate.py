@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -166,10 +167,12 @@ def _hold_out_weights(entries: Sequence[Entry], out: Path, as_json: bool) -> Non
 
 
 def _hold_out_prior(entries: Sequence[Entry], out: Path, ks: Sequence[int], as_json: bool) -> None:
-    """Write held_out_prior.json and print what labels bring with a prior that other datasets chose."""
+    """Print what labels bring with a prior that other datasets chose; write that, and the prior that all choose."""
     import msgspec  # noqa: PLC0415
 
-    from appliance.evaluation.held_out_prior import held_out_priors  # noqa: PLC0415
+    from appliance.bundle.manifest import About, Dataset  # noqa: PLC0415
+    from appliance.bundle.packing import write_inputs  # noqa: PLC0415
+    from appliance.evaluation.held_out_prior import chosen_on_all, held_out_priors  # noqa: PLC0415
     from appliance.evaluation.runner import prior_gains  # noqa: PLC0415
     from appliance.evaluation.terminal import held_out_prior_table  # noqa: PLC0415
 
@@ -184,10 +187,27 @@ def _hold_out_prior(entries: Sequence[Entry], out: Path, ks: Sequence[int], as_j
     found = held_out_priors(machines)
     out.mkdir(parents=True, exist_ok=True)
     (out / "held_out_prior.json").write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    metrics = {f"gain, {each.tested_on}, k = {k}": gain.value for each in found for k, gain in each.gain.items()}
+    trained_on = sorted({(each.dataset, each.licence) for each in machines})
+    about = About(
+        name="adaptation",
+        version=1,
+        made_at=datetime.now(UTC),
+        datasets=tuple(Dataset(*each) for each in trained_on),
+        metrics=metrics,
+        training={"ks": list(ks), "choice": "appliance evaluate --held-out-prior"},
+    )
+    write_inputs(out, about, chosen_on_all(machines).tensors())
     if as_json:
         write_json(msgspec.to_builtins(found))
     else:
         console.print(held_out_prior_table(found))
+        console.print(
+            f"The prior that all of them choose: {plain(out / 'prior.safetensors')}; look through about.json, then "
+            "appliance bundle pack",
+            soft_wrap=True,
+            highlight=False,
+        )
 
 
 def _skipped(machines: Iterable[Measured]) -> Iterator[str]:

@@ -38,6 +38,8 @@ def _scaled(weights: tuple[float, ...], by: float) -> tuple[float, ...]:
     return tuple(weight * by for weight in weights)
 
 
+NEVER = 1000.0
+"""Surprise that no event has."""
 RIDGES = ((3.0, 2.0), (10.0, 5.0), (30.0, 15.0))
 """By loudness, and by rank."""
 GRID: list[Prior] = [
@@ -57,7 +59,7 @@ GRID: list[Prior] = [
         ((0.0,) * 4, (0.0, 0.5, 0.5, 0.5), (0.5,) * 4, (1.0,) * 4),
         (0.0, 0.25, 1.0),
         (1.8, 2.0, 2.2),
-        (2.0, 2.4, float("inf")),
+        (2.0, 2.4, NEVER),
     )
 ]
 
@@ -68,6 +70,7 @@ class Gains(msgspec.Struct, frozen=True):
     dataset: str
     machine: str
     cluster: str
+    licence: str
     by_k: dict[int, list[float]]
     """Number of labelled faults → [prior] VUS-PR on the common tail less that without labels."""
 
@@ -119,7 +122,7 @@ def gains(trial: Trial, traced: Traced, supports: Mapping[int, Support], start: 
                     blend = blended(prior, k, surprising, (1.0 - by_rank, by_rank))
                     gained[prior] = vus_pr(blend.of(energy), labels, buffer) - without
         by_k[k] = [gained.get(prior, 0.0) for prior in GRID]
-    return Gains(trial.dataset, trial.machine, trial.cluster, by_k)
+    return Gains(trial.dataset, trial.machine, trial.cluster, trial.licence or "unknown", by_k)
 
 
 def held_out_priors(machines: Iterable[Gains]) -> list[HeldOutPrior]:
@@ -140,6 +143,14 @@ def held_out_priors(machines: Iterable[Gains]) -> list[HeldOutPrior]:
     if not splits:
         raise ResultsError("a prior is chosen on other datasets than the tested one: name at least two with events")
     return [_tested(name, parts) for parts in splits for name in parts]
+
+
+def chosen_on_all(machines: Iterable[Gains]) -> Prior:
+    """Return the prior that is best on all datasets, to be used where none of them is tested on."""
+    datasets: dict[str, list[Gains]] = {}
+    for machine in machines:
+        datasets.setdefault(machine.dataset, []).append(machine)
+    return GRID[chosen(datasets.values())]
 
 
 def chosen(parts: Iterable[Sequence[Gains]]) -> int:

@@ -132,6 +132,8 @@ class _Bench:
         self._cache = Cache(request.cache)
         self._measured = measured
         self._digest = trial_digest(trial)
+        self._lessons = self.labelled_ks if APPLIANCE in request.methods else []
+        """Numbers of labels with which the service itself is run: the longest part of it all."""
 
     @property
     def labelled_ks(self) -> list[int]:
@@ -155,7 +157,7 @@ class _Bench:
     @cached_property
     def _appliance(self) -> Finding | None:
         """What the appliance did, whether it is asked for or only teaches others by its false alarms."""
-        return self._found(APPLIANCE, 0, 0, SERVICE, self.labelled_ks, self._operate)
+        return self._found(APPLIANCE, 0, 0, SERVICE, self._lessons, self._operate)
 
     def appliance(self) -> None:
         """Add what the appliance did, without labels and with each number of them."""
@@ -265,12 +267,12 @@ class _Bench:
         return found
 
     def _operate(self, key: str) -> Finding:
-        lessons = [self._lesson(k) for k in self.labelled_ks]
+        lessons = [self._lesson(k) for k in self._lessons]
         weekly, daily = operate(self.trial, PER_WEEK["week"], PER_WEEK["day"], lessons=lessons)
         if self.labelled_ks:
             self._cache.write_traces(self._traces_name, key, weekly.run.warm_up, weekly.run.traces)
         rows = self._rows(_answer(weekly.run, daily.run), APPLIANCE, 0, 0)
-        for k, *taught in zip(self.labelled_ks, weekly.taught, daily.taught, strict=True):
+        for k, *taught in zip(self._lessons, weekly.taught, daily.taught, strict=True):
             rows += [row for row in self._rows(_answer(*taught), APPLIANCE, k, 0) if row.tail == "common"]
         return Finding(
             key=key,

@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
+from appliance.adapt.prior import Prior
 from appliance.bundle.keys import format_public_key
 from appliance.bundle.signing import SigningKey
 from appliance.cli import app, main
@@ -65,7 +66,7 @@ def config(tmp_path: Path, key: Path) -> Path:
 
 
 def sound(tmp_path: Path, key: Path, version: int = 1, **more: Any) -> Path:
-    return packed(tmp_path, version, key=SigningKey.read(key), **more)
+    return packed(tmp_path, version, key=SigningKey.read(key), **({"tensors": Prior().tensors()} | more))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -95,18 +96,20 @@ def test_from_the_training_to_the_appliance_and_back(tmp_path: Path, key: Path, 
     }
     (tmp_path / "about.json").write_text(json.dumps(about))
     (tmp_path / "net.onnx").write_bytes(network())
-    save_file({"mean": np.zeros(3, np.float32), "scale": np.ones((2, 3), np.float32)}, tmp_path / "prior.safetensors")
+    save_file(Prior().tensors(), tmp_path / "prior.safetensors")
     file = tmp_path / "general-3.bundle"
     inputs = ("--about", tmp_path / "about.json", "--tensors", tmp_path / "prior.safetensors", "--key", key)
-    made = words(run("pack", file, *inputs, "--network", tmp_path / "net.onnx"))
+    made = words(run("pack", file, *inputs))
     assert "✓ general version 3" in made
+    run("pack", tmp_path / "other.bundle", *inputs, "--network", tmp_path / "net.onnx")
+    assert said("verify", tmp_path / "other.bundle", "-c", config, status=1)["refused"] == "wrong_tensors"
 
     shown = words(run("verify", file, "-c", config))
     assert "signed by training-2026" in shown
     assert "trained on smd (MIT), [red]skab (GPL-3.0)" in shown
     assert "metrics vus_pr 0.5123" in shown
     assert "torch 2.13.0" in shown
-    assert "tensors mean float32 (3), scale float32 (2, 3)" in shown
+    assert "adaptation.share float64 (4)" in shown
     assert said("verify", file, "-c", config)["manifest"]["training"] == {"steps": 1000}
 
     assert "None is installed: what comes with the software is in service." in words(run("list", "-c", config))

@@ -7,7 +7,7 @@ import pytest
 
 from appliance.adapt.prior import Prior
 from appliance.errors import ResultsError
-from appliance.evaluation.held_out_prior import GRID, Gains, chosen, gains, held_out_priors
+from appliance.evaluation.held_out_prior import GRID, Gains, chosen, chosen_on_all, gains, held_out_priors
 from appliance.evaluation.metrics import vus_pr
 from tests.evaluation.conformance import trial
 from tests.evaluation.test_adapted import EVENTS, HOPS, support, traced
@@ -18,7 +18,7 @@ SHIPPED = GRID.index(Prior())
 def machine(dataset: str, name: str, best: int, by: float = 0.1, others: float = 0.0) -> Gains:
     values = [others] * len(GRID)
     values[best] = by
-    return Gains(dataset, name, name, {1: values, 2: values})
+    return Gains(dataset, name, name, "MIT", {1: values, 2: values})
 
 
 def test_the_shipped_prior_is_in_the_grid_and_stays_where_none_is_better() -> None:
@@ -35,9 +35,15 @@ def test_every_dataset_counts_the_same_and_no_machine_for_more_than_it_may() -> 
 
 
 def test_harm_weighs_more_than_it_costs() -> None:
-    harmed = Gains("a", "1", "1", {1: [0.0 if i != 7 else -0.03 for i in range(len(GRID))]})
-    helped = Gains("a", "2", "2", {1: [0.0 if i != 7 else 0.05 for i in range(len(GRID))]})
+    harmed = Gains("a", "1", "1", "MIT", {1: [0.0 if i != 7 else -0.03 for i in range(len(GRID))]})
+    helped = Gains("a", "2", "2", "MIT", {1: [0.0 if i != 7 else 0.05 for i in range(len(GRID))]})
     assert chosen([[harmed, helped]]) == SHIPPED
+
+
+def test_all_datasets_together_choose_what_is_handed_on() -> None:
+    machines = [machine("a", "1", 3), machine("b", "1", 3), machine("b", "2", 4)]
+    assert chosen_on_all(machines) == GRID[3]
+    assert Prior.of(GRID[3].tensors()) == GRID[3]
 
 
 def test_what_is_tested_has_no_say() -> None:
