@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import pytest
 from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
+from appliance import assembly
 from appliance.adapt.prior import Prior
 from appliance.bundle.keys import format_public_key
 from appliance.bundle.signing import SigningKey
 from appliance.cli import app, main
 from appliance.commands import common
 from appliance.commands.bundle import bundle
+from appliance.config import load
 from tests.bundle.made import network, packed
 
 SOURCE = '[[source]]\nname = "plant"\ntopic = "plant/{machine}"\nformat = { type = "json" }\n'
@@ -195,3 +198,17 @@ def test_wrong_inputs_of_pack_are_wrong_usage(
 def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path, config: Path) -> None:
     for command in ("verify", "install"):
         assert "does not exist" in words(run(command, tmp_path / "missing", "-c", config, status=2))
+
+
+def test_the_service_trusts_labels_as_the_bundle_in_service_says(
+    tmp_path: Path, key: Path, config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = load(config)
+    assert assembly.rules(settings).prior == Prior()
+    learned = replace(Prior(), share=(0.1, 0.2, 0.3, 0.4), surprise=7.0)
+    run("install", sound(tmp_path, key, tensors=learned.tensors()), "-c", config)
+    assert assembly.rules(settings).prior == learned
+    (installed,) = (tmp_path / "data" / "bundles").glob("*.bundle")
+    installed.write_bytes(installed.read_bytes()[:-1])
+    assert assembly.rules(settings).prior == Prior()
+    assert "what comes with the software is used until then" in caplog.text
