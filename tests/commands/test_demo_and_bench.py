@@ -48,12 +48,22 @@ def gone(text: str) -> bool:
 def test_the_demo_plays_three_weeks_and_reckons_up(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     command = appliance("demo", "--json", "--seconds", "1", "--keep", str(folder))
-    result = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     found = json.loads(result.stdout)
     assert found["events"] == 10
     assert found["machine_weeks"] > 10
     assert found["caught"] >= 5, "the detector has become much worse than it was"
-    passed = found["caught"] >= 8 and found["false_alerts_per_machine_week"] <= 1
+    labels = found["labels"]
+    assert [answer["verdict"] for answer in labels["answers"]] == ["false_alarm", "fault", "false_alarm", "fault"]
+    assert all("a week over" in answer["answer"] for answer in labels["answers"])
+    *_, fault = [each for each in labels["occurrences"] if each["verdict"] == "fault"]
+    first, *_, routine = [each for each in labels["occurrences"] if each["verdict"] == "false_alarm"]
+    assert fault["alert_after_secs"]["fan-3"] < 3600
+    assert fault["alert_after_secs"]["fan-3-unlabelled"] is None
+    assert None not in first["alert_after_secs"].values()
+    assert routine["alert_after_secs"]["fan-3"] is None
+    assert routine["alert_after_secs"]["fan-3-unlabelled"] is not None
+    passed = found["caught"] >= 8 and found["false_alerts_per_machine_week"] <= 1 and labels["learned"]
     assert result.returncode == (0 if passed else 1)
     assert gone(str(folder))
     database = folder / "data" / "appliance.db"
