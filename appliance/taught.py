@@ -49,7 +49,10 @@ class TaughtMachine(Machine):
         if label.channel is not None:
             changed = None if label.cleared else self.sensor_incidents.judge(label.channel, label.verdict, at)
         else:
+            was_right = self.incidents.current is not None and self.incidents.current.verdict == "fault"
             changed = self.incidents.judge(label.verdict, label.start, end, at)
+            if changed is not None and self._detector is not None:  # only a false alert counts as spent
+                self._detector.calibrator.give_back((label.verdict == "fault") - was_right)
             self._heed(label.verdict, label.start, min(end, newest), newest)
         adapted = self.adapt(archive) if label.channel is None else None
         if adapted is not None and changed is not None:

@@ -101,6 +101,28 @@ def test_what_alerted_and_nobody_has_spoken_of_is_not_taken_to_be_normal(lived: 
     assert outcome.heads[0].words.startswith("catches 1 of 1 labelled fault (before: 1)")
 
 
+def test_an_alert_that_was_right_is_given_back_to_the_budget(lived: Plant) -> None:
+    """Until the operator has said so, it has raised the threshold like a false one."""
+    plant = copy.deepcopy(lived)
+
+    def spent() -> float:
+        detector = plant.pipeline.machines["m"]._detector
+        assert detector is not None
+        return detector.calibrator.correction
+
+    before = spent()
+    alerted = plant.send(readings(range(AFTER, AFTER + 200), offset=8.0)).alerts
+    assert {alert.state for alert in alerted} >= {"open"}
+    after = spent()
+    assert after > before
+    plant.send([fault(AFTER, AFTER + 200, cells=200)])
+    assert spent() == pytest.approx(before, abs=0.02)
+    plant.send([fault(AFTER, AFTER + 201, cells=200)])
+    assert spent() == pytest.approx(before, abs=0.02), "once"
+    plant.send([said("false_alarm", at=AFTER + 202, start=AFTER, end=AFTER + 200)])
+    assert spent() == pytest.approx(after, abs=0.02)
+
+
 def test_one_step_back_and_one_more(lived: Plant) -> None:
     plant = copy.deepcopy(lived)
     probe = [*readings(range(AFTER, AFTER + 80)), *slight(AFTER + 80)]

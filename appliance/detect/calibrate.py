@@ -62,8 +62,9 @@ class Calibrator(Fitted):
     raises the threshold by `_STEP`, and normal operation lowers it by as much in the time in which the budget allows
     one alert; while one is open it stays. So in the long run alerts number as many as the budget allows, whatever the
     windows' distribution and however they bunch: between its bounds, the correction *is* `_STEP` times the alerts
-    raised beyond the budget. An alert may also be right. A lasting fault is one alert and moves the threshold by one
-    step; the bounds keep faults that recur from becoming invisible, and a calm machine from alarms about nothing.
+    raised beyond the budget. An alert may also be right: what an operator has called a fault is given back. A lasting
+    fault is one alert and moves the threshold by one step; the bounds keep faults that recur from becoming invisible,
+    and a calm machine from alarms about nothing.
     """
 
     FITTED: ClassVar[tuple[str, ...]] = ("block", "confirm", "of", "warm_up")
@@ -126,6 +127,10 @@ class Calibrator(Fitted):
         """Hold one window against the budget: whether an alert opened with it, and the rate that is allowed."""
         moved = self.correction + _STEP * (alerted - alarms_per_window)
         self.correction = min(max(moved, _LOWEST), _HIGHEST)
+
+    def give_back(self, alerts: int) -> None:
+        """Take alerts off what was spent, or with a minus back on it: they turned out to be right."""
+        self.correction = min(max(self.correction - _STEP * alerts, _LOWEST), _HIGHEST)
 
     @property
     def overspent(self) -> bool:
