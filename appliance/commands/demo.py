@@ -17,7 +17,6 @@ from typing import Annotated, NamedTuple
 import typer
 from rich.live import Live
 
-from appliance import assembly
 from appliance.commands.common import JsonOption, console, write_json
 from appliance.commands.compare import events_table, grace_secs, in_words
 from appliance.commands.demo_operator import Lesson, Operator, lesson, lesson_in_words, lesson_table
@@ -129,6 +128,8 @@ def _play(plant: Sequence[Recording], fans: Sequence[Recording], folder: Path, s
         database = Database(settings.storage.database, read_only=True)
         everything, start = [*plant, *fans], float(fans[0].times[0])
         operator = Operator(settings.mqtt.prefix, start)
+        from appliance import assembly  # noqa: PLC0415 - scipy takes a second that --help should not
+
         listener = replace(assembly.broker_options(settings), client_id="demo-operator", will_topic=None)
         answers = stack.enter_context(Session(listener, operator.hear))
         answers.subscribe(operator.answer_topic)
