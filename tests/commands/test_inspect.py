@@ -25,7 +25,11 @@ from tests.small_plant import BEGIN, LEARNED, Plant, readings
 
 SOURCE = '[[source]]\nname = "plant"\ntopic = "plant/{machine}"\nformat = { type = "json" }\n'
 NAME = "line-3-press-with-a-long-name"
-COMMANDS = [command.name or command.callback.__name__ for command in app.registered_commands if command.callback]
+COMMANDS = [
+    command.name or command.callback.__name__.replace("_", "-")
+    for command in app.registered_commands
+    if command.callback
+]
 
 
 @pytest.fixture(autouse=True)
