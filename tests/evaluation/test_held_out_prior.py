@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,7 +78,7 @@ def test_gains_of_the_shipped_prior_are_those_of_its_head() -> None:
     labels = np.zeros(HOPS, dtype=bool)
     for first, end in EVENTS:
         labels[first:end] = True
-    of = trial()
+    of = replace(trial())  # a copy: it is shared
     object.__setattr__(of, "test_labels", labels)
     found = gains(of, seen, {2: known}, start)
     head = Ridge().adapt(Prior(), known_at(of, seen, known))
