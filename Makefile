@@ -26,7 +26,7 @@ demo: $(VENV)/.for-running ## Run the appliance on simulated machines; of the se
 
 test: check ## Everything that must pass: the checks, then the tests
 	@echo "== tests"
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 evaluate: folders $(VENV)/.for-evaluating ## Measure detection on recordings: make evaluate DATA=recordings OUT=out/evaluation
 	$(BIN)/appliance evaluate --data $(DATA) --out $(OUT) $(OPTIONS)
