@@ -115,7 +115,7 @@ def test_what_guards_the_project_is_the_command_everybody_runs() -> None:
 
 def test_make_test_runs_every_check() -> None:
     planned = run("make", "--dry-run", "test").stdout
-    for command in ("ruff format --check .", "ruff check .", "mypy", "lint-imports", "pytest"):
+    for command in ("ruff format --check .", "ruff check .", "mypy", "lint-imports", "pytest -n 2 --dist loadfile"):
         assert re.search(rf"^\.venv/bin/{re.escape(command)}$", planned, re.MULTILINE), command
 
 
