@@ -32,6 +32,7 @@ COMMANDS = [command.name or command.callback.__name__ for command in bundle.regi
 @pytest.fixture(autouse=True)
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common.console, "width", 80)
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", None)  # read from the environment of the first test that asks
 
 
 def run(*arguments: object, status: int = 0) -> Result:

@@ -35,6 +35,7 @@ COMMANDS = [
 @pytest.fixture(autouse=True)
 def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common.console, "width", 80)
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", None)  # read from the environment of the first test that asks
 
 
 def run(*arguments: object) -> Result:
