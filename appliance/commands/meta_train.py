@@ -60,9 +60,10 @@ def meta_train(
     Example: appliance meta-train --data recordings --out prior.safetensors --minutes 30
     """
     # Here, not above: torch takes seconds that --help should not.
+    from appliance.meta.checkpoint import TrainingError  # noqa: PLC0415
     from appliance.meta.encoder import EMBEDDING  # noqa: PLC0415
     from appliance.meta.machines import held_out_of_training  # noqa: PLC0415
-    from appliance.meta.train import TrainingError, TrainingOptions  # noqa: PLC0415
+    from appliance.meta.train import TrainingOptions  # noqa: PLC0415
 
     if (method == "ridge") != (start is None):
         raise typer.BadParameter("ridge needs no --start, every other method does: name a prior that ridge made")

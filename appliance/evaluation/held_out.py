@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -86,16 +87,39 @@ def held_out(machines: Iterable[Judged]) -> list[HeldOut]:
     ResultsError
         There is nothing to choose on beside what is tested.
     """
-    datasets: dict[str, list[Judged]] = {}
-    groups: dict[str, dict[str, list[Judged]]] = {}
+    splits = splits_of(machines)
+    if not splits:
+        raise ResultsError("weights are chosen on other datasets than the tested one: name at least two with events")
+    return [_tested(name, parts) for parts in splits for name in parts]
+
+
+class Measured(Protocol):
+    """One machine, with whatever was measured on it."""
+
+    @property
+    def dataset(self) -> str:
+        """Where it was recorded."""
+
+    @property
+    def machine(self) -> str:
+        """Its name there."""
+
+
+M = TypeVar("M", bound=Measured)
+
+
+def splits_of(machines: Iterable[M]) -> list[dict[str, list[M]]]:
+    """Return the ways to choose on some machines and test on others: name of a part → its machines.
+
+    By dataset, and of a dataset in groups by group; where there is one part only nothing can be held out.
+    """
+    datasets: dict[str, list[M]] = {}
+    groups: dict[str, dict[str, list[M]]] = {}
     for machine in sorted(machines, key=lambda each: (each.dataset, each.machine)):
         datasets.setdefault(machine.dataset, []).append(machine)
         if group := GROUPS.match(machine.machine):
             groups.setdefault(machine.dataset, {}).setdefault(f"{machine.dataset} group {group[1]}", []).append(machine)
-    splits = [parts for parts in (datasets, *groups.values()) if len(parts) > 1]
-    if not splits:
-        raise ResultsError("weights are chosen on other datasets than the tested one: name at least two with events")
-    return [_tested(name, parts) for parts in splits for name in parts]
+    return [parts for parts in (datasets, *groups.values()) if len(parts) > 1]
 
 
 def _tested(name: str, parts: Mapping[str, list[Judged]]) -> HeldOut:

@@ -20,7 +20,7 @@ from appliance.detect.head import oddities
 from appliance.errors import ResultsError
 from appliance.evaluation.adapted import Traced, known_at
 from appliance.evaluation.bootstrap import Estimate, Stratum, estimate
-from appliance.evaluation.held_out import GROUPS
+from appliance.evaluation.held_out import splits_of
 from appliance.evaluation.methods import Support
 from appliance.evaluation.metrics import vus_pr
 from appliance.evaluation.summary import HARM
@@ -133,13 +133,7 @@ def held_out_priors(machines: Iterable[Gains]) -> list[HeldOutPrior]:
     ResultsError
         There is nothing to choose on beside what is tested.
     """
-    datasets: dict[str, list[Gains]] = {}
-    groups: dict[str, dict[str, list[Gains]]] = {}
-    for machine in sorted(machines, key=lambda each: (each.dataset, each.machine)):
-        datasets.setdefault(machine.dataset, []).append(machine)
-        if group := GROUPS.match(machine.machine):
-            groups.setdefault(machine.dataset, {}).setdefault(f"{machine.dataset} group {group[1]}", []).append(machine)
-    splits = [parts for parts in (datasets, *groups.values()) if len(parts) > 1]
+    splits = splits_of(machines)
     if not splits:
         raise ResultsError("a prior is chosen on other datasets than the tested one: name at least two with events")
     return [_tested(name, parts) for parts in splits for name in parts]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from appliance.evaluation.metrics import auc_pr
+from appliance.meta import checkpoint
 from appliance.meta.algorithms.base import Algorithm
 from appliance.meta.algorithms.learned_optimizer import LearnedOptimizer
 from appliance.meta.algorithms.leo import Leo
@@ -26,7 +27,7 @@ from appliance.meta.episodes import Episode, Episodes
 from appliance.meta.learning import Episodes as Tasks
 from appliance.meta.learning import Examples, Learner, Params, learner_of
 from appliance.meta.outer import OuterLoop, Schedule
-from appliance.meta.train import EncoderAndRidge, TrainingOptions, checkpoint, seeded
+from appliance.meta.train import EncoderAndRidge, TrainingOptions, seeded
 
 _HIDDEN = 16
 _PATIENCE = 10
@@ -135,16 +136,14 @@ class AdapterTraining:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
-        temporary = path.with_name(path.name + ".part")
-        torch.save({"options": self.record, "curve": self.curve, "loop": self._loop.snapshot()}, temporary)
-        temporary.replace(path)
+        checkpoint.write(path, self._loop.snapshot(), self.record, {"curve": self.curve})
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint; raises `TrainingError` as `Training.resume` does."""
-        saved = checkpoint(path, self.record)
-        self.curve = saved["curve"]
+        tensors, progress = checkpoint.read(path, self.record)
+        self.curve = [(step, loss, area) for step, loss, area in progress["curve"]]
         self.step = self.curve[-1][0]
-        self._loop.restore(saved["loop"])
+        self._loop.restore(tensors)
 
 
 def precision(made: Algorithm, meta: Params, support: Examples, query: Examples) -> float:

@@ -15,11 +15,12 @@ import safetensors.torch
 import torch
 
 from appliance import __version__
+from appliance.meta.checkpoint import TrainingError
 from appliance.meta.encoder import weights_of
 from appliance.meta.export import exported
 from appliance.meta.learning import Params, named, part
 from appliance.meta.machines import Machine
-from appliance.meta.train import EncoderAndRidge, Training, TrainingError
+from appliance.meta.train import EncoderAndRidge, Training
 
 _RECORD = "record"
 _ADAPTER = "adapter."

@@ -9,24 +9,24 @@
 from __future__ import annotations
 
 import copy
-import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from appliance.errors import ApplianceError
 from appliance.evaluation.metrics import auc_pr
+from appliance.meta import checkpoint
 from appliance.meta.encoder import EMBEDDING, Encoder
 from appliance.meta.episodes import Episode, Episodes
 from appliance.meta.head import RidgeHead
+from appliance.meta.learning import named, part
 from appliance.meta.machines import Machine
 
 torch.set_num_threads(1)  # the networks are too small for more, and sums then always come out the same
@@ -42,10 +42,6 @@ _VALIDATION_REAL_SHARE = 0.5
 """...of which so many have events of the machine's own, however many of those that teach."""
 _LEAST_SHARE = 0.02
 """Of a query, so that one with a single fault does not outshout the others."""
-
-
-class TrainingError(ApplianceError):
-    """Training cannot go on; the text says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -196,11 +192,14 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, whole or not at all."""
-        temporary = path.with_name(path.name + ".part")
-        parts = {"model": self.model.state_dict(), "optimiser": self._optimiser.state_dict(), "best": self._best}
-        progress = {"step": self.step, "secs": self.secs, "curve": [list(point) for point in self.curve]}
-        torch.save({"options": asdict(self.options), **parts, **progress}, temporary)
-        temporary.replace(path)
+        moments = {
+            f"{number}.{moment}": tensor
+            for number, state in self._optimiser.state_dict()["state"].items()
+            for moment, tensor in state.items()
+        }
+        tensors = named("model.", self.model.state_dict()) | named("best.", self._best) | named("adam.", moments)
+        progress = {"step": self.step, "secs": self.secs, "curve": [point._asdict() for point in self.curve]}
+        checkpoint.write(path, tensors, asdict(self.options), progress)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint.
@@ -210,12 +209,17 @@ class Training:
         TrainingError
             It cannot be read, or was made with other options.
         """
-        saved = checkpoint(path, asdict(self.options))
-        self.model.load_state_dict(saved["model"])
-        self._optimiser.load_state_dict(saved["optimiser"])
-        self._best = saved["best"]
-        self.step, self.secs = saved["step"], saved["secs"]
-        self.curve = [Validated(*point) for point in saved["curve"]]
+        tensors, progress = checkpoint.read(path, asdict(self.options))
+        self.model.load_state_dict(part(tensors, "model."))
+        self._best = part(tensors, "best.")
+        optimiser = self._optimiser.state_dict()
+        for name, tensor in part(tensors, "adam.").items():
+            number, moment = name.split(".")
+            optimiser["state"].setdefault(int(number), {})[moment] = tensor
+        self._optimiser.load_state_dict(optimiser)
+        self.step, self.secs = progress["step"], progress["secs"]
+        by_k = [{int(k): value for k, value in point.pop("by_k").items()} for point in progress["curve"]]
+        self.curve = [Validated(**point, by_k=each) for point, each in zip(progress["curve"], by_k, strict=True)]
 
     def _learn(self, numbers: range) -> float:
         """Take one step down the mean loss of some episodes."""
@@ -246,23 +250,6 @@ class Training:
         by_kind = means([str(episode.kind) for episode in self._validation])
         secs = self.secs + time.process_time() - began
         return Validated(self.step, loss, float(np.nanmean(reached)), by_k, by_kind, secs)
-
-
-def checkpoint(path: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Read a checkpoint that was made with the same options.
-
-    Raises
-    ------
-    TrainingError
-        It cannot be read, or was made with others.
-    """
-    try:
-        saved: dict[str, Any] = torch.load(path, weights_only=True)
-    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path}: is no checkpoint ({error}): remove it to start anew") from error
-    if differing := sorted(name for name, value in saved["options"].items() if options.get(name) != value):
-        raise TrainingError(f"{path}: was made with another {', '.join(differing)}: remove it, or use the same")
-    return saved
 
 
 def episodes_of(

@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from appliance.meta.adapters import AdapterTraining, algorithm, balanced, precision, stacked, task_of
+from appliance.meta.checkpoint import TrainingError
 from appliance.meta.learning import Examples
 from appliance.meta.machines import Machine
-from appliance.meta.train import EncoderAndRidge, TrainingError, TrainingOptions, episodes_of
+from appliance.meta.train import EncoderAndRidge, TrainingOptions, episodes_of
 from tests.meta.grounds import machine
 
 METHODS = ("maml", "reptile", "leo", "learned_optimizer")

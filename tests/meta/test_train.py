@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from appliance.meta.checkpoint import TrainingError
 from appliance.meta.episodes import Episodes
 from appliance.meta.machines import Machine
 from appliance.meta.prior import NETWORK_SUFFIX, read, record_of, write
-from appliance.meta.train import Training, TrainingError, TrainingOptions, Validated
+from appliance.meta.train import Training, TrainingOptions, Validated
 from tests.meta.grounds import machine
 
 OPTIONS = TrainingOptions(steps=12, batch=2, validate_every=4, validation_episodes=4)
