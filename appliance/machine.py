@@ -17,6 +17,7 @@ from appliance.adapt.promote import Budget
 from appliance.adaptation import Adaptation
 from appliance.detect.calibrate import Threshold
 from appliance.detect.detector import Detector, DetectorOptions
+from appliance.detect.fitting import fit
 from appliance.detect.scales import Past
 from appliance.history import History, Readings, without
 from appliance.incidents import AlertRules, IncidentTracker
@@ -252,7 +253,7 @@ class Machine:
         try:
             series = self._series(history, fresh)
             filled = fill_gaps(series.T, self._spec.fill, self._spec.hold_cells).T
-            detector, warm_up = Detector.fit(
+            detector, warm_up = fit(
                 filled, length=self._spec.length, hop=self._spec.hop, seed=self._seed, options=self._options
             )
         except ValueError:

@@ -66,13 +66,14 @@ def adapt(
 
 def _stored(windows: int, channels: int) -> Stored:
     from appliance.adapt.support import Span  # noqa: PLC0415
-    from appliance.detect.detector import Detector, DetectorOptions  # noqa: PLC0415
+    from appliance.detect.detector import DetectorOptions  # noqa: PLC0415
+    from appliance.detect.fitting import fit  # noqa: PLC0415
     from appliance.detect.scales import Past  # noqa: PLC0415
     from appliance.detect.traces import Traces  # noqa: PLC0415
 
     cells = windows * HOP + LENGTH
     series = hum(2 * cells, channels)
-    detector, warm_up = Detector.fit(series[:, :cells], length=LENGTH, hop=HOP, seed=1, options=DetectorOptions())
+    detector, warm_up = fit(series[:, :cells], length=LENGTH, hop=HOP, seed=1, options=DetectorOptions())
     apart = windows // (EVENTS + 1)
     spans = [Span(apart * n, apart * n + EVENT_WINDOWS, "fault") for n in range(1, EVENTS + 1)]
     for span in spans:

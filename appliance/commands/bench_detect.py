@@ -87,12 +87,13 @@ def _numbers(text: str) -> list[int]:
 def _measure(machines: int, channels: int) -> dict[str, Any]:
     # Here, not above: scipy takes a second that --help should not.
     from appliance.detect.detector import Detector, DetectorOptions  # noqa: PLC0415
+    from appliance.detect.fitting import fit  # noqa: PLC0415
     from appliance.detect.scales import LONGEST, SCALES, Past, hops_held  # noqa: PLC0415
 
     cells = min(WARM_UP_WINDOWS * HOP + LENGTH, MOST_READINGS // channels)
     series = hum(cells, channels)
     began = time.process_time()
-    fitted, _ = Detector.fit(series, length=LENGTH, hop=HOP, seed=1, options=DetectorOptions())
+    fitted, _ = fit(series, length=LENGTH, hop=HOP, seed=1, options=DetectorOptions())
     fit_secs = time.process_time() - began
     model, live = fitted.snapshot()
     copies = [Detector.restore(model, live) for _ in range(machines)]

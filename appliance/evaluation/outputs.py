@@ -13,7 +13,6 @@ from appliance.evaluation.explaining import Blamed, typical
 from appliance.evaluation.report import About, Explained, write_report
 from appliance.evaluation.results import write_results
 from appliance.evaluation.runner import Measured
-from appliance.evaluation.service import APPLIANCE
 from appliance.evaluation.summary import Summary, summarise, write_summary
 
 MACHINES_NAMED = 3
@@ -58,8 +57,6 @@ def notes(machines: Sequence[Measured]) -> Iterator[str]:
     for sentence, those in sorted(gathered.items()):
         names = sorted(f"{each.dataset} {each.machine}" for each in those)
         yield sentence.format(", ".join(names) if len(names) <= MACHINES_NAMED else f"{len(names)} machines")
-    if any(row.method == APPLIANCE and row.k for each in machines for row in each.rows):
-        yield "The appliance takes no labels yet: its figures with labels are those without."
 
 
 def _literal(text: str) -> str:

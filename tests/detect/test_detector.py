@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from appliance.detect import Detector, DetectorOptions, State
+from appliance.detect import Detector, DetectorOptions, State, fitting
 from appliance.detect.evidence import subspace
 from appliance.detect.windows import cut
 from appliance.records import Floats, Verdict
@@ -17,7 +17,7 @@ WARM_UP = 6000
 
 
 def fit(series: Floats, **options: object) -> Detector:
-    detector, _ = Detector.fit(series, length=LENGTH, hop=HOP, seed=1, options=DetectorOptions(**options))  # type: ignore[arg-type]
+    detector, _ = fitting.fit(series, length=LENGTH, hop=HOP, seed=1, options=DetectorOptions(**options))  # type: ignore[arg-type]
     return detector
 
 
@@ -162,14 +162,14 @@ def test_a_warm_up_too_short_says_how_much_is_needed() -> None:
 
 def test_nothing_to_fit_is_said_clearly() -> None:
     with pytest.raises(ValueError, match="a machine without a channel"):
-        Detector.fit(np.zeros((0, 2000)), length=32, hop=1, seed=0, options=DetectorOptions())
+        fitting.fit(np.zeros((0, 2000)), length=32, hop=1, seed=0, options=DetectorOptions())
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 8])
 def test_windows_may_be_a_single_cell(length: int) -> None:
     """A source that sends one message per part, or per burst, has nothing to average over."""
     series = machine_signal(1200, 3, seed=7)
-    detector, _ = Detector.fit(series, length=length, hop=1, seed=1, options=DetectorOptions())
+    detector, _ = fitting.fit(series, length=length, hop=1, seed=1, options=DetectorOptions())
     normal = [detector.score(series[:, at : at + length]).score for at in range(800, 900)]
     faulty = series[:, -length:] + np.array([[0.0], [9.0], [0.0]])
     assert detector.score(faulty).score > max(normal)

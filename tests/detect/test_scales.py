@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.detect import Detector, DetectorOptions
+from appliance.detect import DetectorOptions
+from appliance.detect.fitting import fit
 from appliance.detect.scales import LONGEST, SCALES, Heard, Past, hops_held, pool, unit_of
 from appliance.records import Floats, Verdict
 from tests.detect.test_detector import assert_same
@@ -80,7 +81,7 @@ class Machine:
     def __init__(self) -> None:
         self.rng = np.random.default_rng(5)
         options = DetectorOptions()
-        self.detector, _ = Detector.fit(self.hum(LEARNED), length=LENGTH, hop=HOP, seed=1, options=options)
+        self.detector, _ = fit(self.hum(LEARNED), length=LENGTH, hop=HOP, seed=1, options=options)
 
     def hum(self, cells: int) -> Floats:
         noise: Floats = 20.0 + self.rng.normal(size=(4, cells))
@@ -165,6 +166,6 @@ def test_holding_the_slow_scales_hardly_changes_what_is_heard(machine: Machine) 
 
 
 def test_a_wide_machine_is_fitted_on_fewer_windows(monkeypatch: pytest.MonkeyPatch, machine: Machine) -> None:
-    monkeypatch.setattr("appliance.detect.detector._MOST_CELLS", 4 * LENGTH * 200)
-    fitted, _ = Detector.fit(machine.hum(LEARNED), length=LENGTH, hop=HOP, seed=1, options=DetectorOptions())
+    monkeypatch.setattr("appliance.detect.fitting._MOST_CELLS", 4 * LENGTH * 200)
+    fitted, _ = fit(machine.hum(LEARNED), length=LENGTH, hop=HOP, seed=1, options=DetectorOptions())
     assert len(fitted.snapshot()[0]["lenses"][""]["evidence.neighbours"]["references"]) <= 200

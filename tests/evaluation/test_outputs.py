@@ -53,13 +53,6 @@ def test_what_is_missing_is_said_once_for_each_reason() -> None:
     ]
 
 
-def test_that_labels_taught_the_appliance_nothing_is_said() -> None:
-    labelled = [msgspec.structs.replace(row, k=5) for row in ROWS[:3]]
-    assert list(notes([Measured("SKAB", "m", rows=labelled)])) == [
-        "The appliance takes no labels yet: its figures with labels are those without."
-    ]
-
-
 def test_without_any_figure_nothing_is_written(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="every machine was skipped"):
         write_outputs(tmp_path, [Measured("New", "x", skipped="too short")], "appliance evaluate")
