@@ -6,10 +6,8 @@ from typing import Final, Literal, NamedTuple, cast, get_args
 
 import orjson
 
-from appliance.errors import DecodeError
-from appliance.ingest.codecs.base import load_json
-from appliance.ingest.names import channel_name
-from appliance.ingest.reasons import likely, quote, refuse
+from appliance.ingest.reasons import likely
+from appliance.ingest.spoken import Spoken, shown
 from appliance.ingest.topics import Route, TopicPattern
 
 COMMAND: Final = "operator command"
@@ -45,18 +43,13 @@ def read_command(machine: str, payload: bytes) -> MachineCommand:
     --------
     >>> read_command("pump-1", b'{"command": "rolback"}')
     Traceback (most recent call last):
-    appliance.errors.DecodeError: bad_command: command to pump-1: 'rolback': did you mean "rollback"?
+    appliance.errors.DecodeError: bad_command: command to pump-1: "rolback": did you mean "rollback"?
     """
-    raw = load_json(payload)
-    if not isinstance(raw, dict):
-        raise _wrong(machine, 'is no JSON object; write {"command": "adapt"}')
-    for key in raw:
-        if key not in _KEYS:
-            raise _wrong(machine, f"{quote(key)} is no key of a command{likely(key, _KEYS)}")
-    kind = raw.get("command")
+    spoken = Spoken.read(payload, "bad_command", f"command to {machine}", _KEYS, '{"command": "adapt"}')
+    kind = spoken.body.get("command")
     if kind not in get_args(CommandKind):
-        raise _wrong(machine, f"{quote(kind)}{likely(kind, get_args(CommandKind))}")
-    return MachineCommand(cast("CommandKind", kind), _name(machine, raw.get("id")), _name(machine, raw.get("by")))
+        raise spoken.wrong(f"{shown(kind)}{likely(kind, get_args(CommandKind))}")
+    return MachineCommand(cast("CommandKind", kind), spoken.text("id"), spoken.text("by"))
 
 
 def write_command(command: MachineCommand) -> bytes:
@@ -68,18 +61,3 @@ def write_command(command: MachineCommand) -> bytes:
     'adapt'
     """
     return orjson.dumps({"command": command.kind, "id": command.id, "by": command.said_by})
-
-
-def _name(machine: str, value: object) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise _wrong(machine, f"{quote(value)}: write text")
-    try:
-        return channel_name(value)
-    except DecodeError as error:
-        raise _wrong(machine, error.detail) from None
-
-
-def _wrong(machine: str, detail: str) -> DecodeError:
-    return refuse("bad_command", f"command to {machine}: {detail}")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any, Final, cast, get_args
+from typing import Final, cast, get_args
 
 import orjson
 
 from appliance.errors import DecodeError
-from appliance.ingest.codecs.base import load_json
-from appliance.ingest.names import channel_name
-from appliance.ingest.reasons import likely, quote, refuse
+from appliance.ingest.reasons import likely
+from appliance.ingest.spoken import Spoken, shown
 from appliance.ingest.times import read_time
 from appliance.ingest.topics import Route, TopicPattern
 from appliance.records import Label, LabelVerdict
@@ -20,7 +18,6 @@ LABEL: Final = "operator label"
 """Name of the route; a source's name holds no space."""
 _KEYS: Final = ("verdict", "from", "to", "alert", "name", "channel", "cleared", "by", "via", "note", "id", "said_at")
 _MAX_NOTE_CHARS: Final = 1000
-_MAX_PAYLOAD_BYTES: Final = 64 * 1024
 _ID_CHARS: Final = 16
 _SPANS: Final = ("fault", "false_alarm", "maintenance")
 """Verdicts on something that is over, or will be: they need both ends, or an alert."""
@@ -45,37 +42,30 @@ def read_label(machine: str, payload: bytes, received_at: float) -> Label:
     Traceback (most recent call last):
     appliance.errors.DecodeError: bad_label: label on pump-1: verdict "falt": did you mean "fault"?
     """
-    if len(payload) > _MAX_PAYLOAD_BYTES:
-        raise _wrong(machine, f"{len(payload)} bytes; a label has at most {_MAX_PAYLOAD_BYTES}")
-    raw = load_json(payload)
-    if not isinstance(raw, dict):
-        raise _wrong(machine, 'is no JSON object; write {"verdict": "fault", "from": …, "to": …}')
-    for key in raw:
-        if key not in _KEYS:
-            raise _wrong(machine, f"{_shown(key)} is no key of a label{likely(key, _KEYS)}")
-    verdict = raw.get("verdict")
+    spoken = Spoken.read(payload, "bad_label", f"label on {machine}", _KEYS, '{"verdict": "fault", "from": …, "to": …}')
+    verdict = spoken.body.get("verdict")
     if verdict not in get_args(LabelVerdict):
-        raise _wrong(machine, f"verdict {_shown(verdict)}{likely(verdict, get_args(LabelVerdict))}")
-    start, end, said_at = (_time(machine, raw, key) for key in ("from", "to", "said_at"))
-    cleared = raw.get("cleared", False)
+        raise spoken.wrong(f"verdict {shown(verdict)}{likely(verdict, get_args(LabelVerdict))}")
+    start, end, said_at = (_time(spoken, key) for key in ("from", "to", "said_at"))
+    cleared = spoken.body.get("cleared", False)
     if not isinstance(cleared, bool):
-        raise _wrong(machine, f"cleared {_shown(cleared)}: write true or false")
+        raise spoken.wrong(f"cleared {shown(cleared)}: write true or false")
     label = Label(
-        id=_name(machine, raw, "id") or hashlib.sha256(machine.encode() + b"\0" + payload).hexdigest()[:_ID_CHARS],
+        id=spoken.text("id") or hashlib.sha256(machine.encode() + b"\0" + payload).hexdigest()[:_ID_CHARS],
         machine=machine,
         verdict=cast("LabelVerdict", verdict),
         start=start,
         end=end,
         said_at=received_at if said_at is None else said_at,
-        said_by=_name(machine, raw, "by"),
-        via=_name(machine, raw, "via") or "mqtt",
-        fault=_name(machine, raw, "name"),
-        channel=_name(machine, raw, "channel"),
+        said_by=spoken.text("by"),
+        via=spoken.text("via") or "mqtt",
+        fault=spoken.text("name"),
+        channel=spoken.text("channel"),
         cleared=cleared,
-        alert=_name(machine, raw, "alert"),
-        note=_note(machine, raw),
+        alert=spoken.text("alert"),
+        note=_note(spoken),
     )
-    _check(label)
+    _check(spoken, label)
     return label
 
 
@@ -96,62 +86,42 @@ def write_label(label: Label) -> bytes:
     return orjson.dumps({key: value for key, value in body.items() if value is not None})
 
 
-def _check(label: Label) -> None:
+def _check(spoken: Spoken, label: Label) -> None:
     """Refuse what contradicts itself."""
-    machine, verdict = label.machine, label.verdict
+    verdict = label.verdict
     if label.start is not None and label.end is not None and label.end <= label.start:
-        raise _wrong(machine, "its end is not after its start; swap from and to")
+        raise spoken.wrong("its end is not after its start; swap from and to")
     if label.end is not None and label.start is None:
-        raise _wrong(machine, "to without from; say when it began")
+        raise spoken.wrong("to without from; say when it began")
     if label.alert is None and verdict in _SPANS and label.end is None:
-        raise _wrong(machine, f"a {verdict} needs from and to, or the id of an alert")
+        raise spoken.wrong(f"a {verdict} needs from and to, or the id of an alert")
     if label.alert is not None and label.start is not None:
-        raise _wrong(machine, "an alert says when it was; leave out from and to")
+        raise spoken.wrong("an alert says when it was; leave out from and to")
     if verdict == "new_normal" and label.end is not None:
-        raise _wrong(machine, "a new normal has no end; leave out to")
+        raise spoken.wrong("a new normal has no end; leave out to")
     if label.fault is not None and verdict != "fault":
-        raise _wrong(machine, f"a {verdict} has no name; leave it out, or write it into the note")
+        raise spoken.wrong(f"a {verdict} has no name; leave it out, or write it into the note")
     if label.cleared and verdict != "bad_sensor":
-        raise _wrong(machine, "cleared is for bad_sensor only; leave it out")
+        raise spoken.wrong("cleared is for bad_sensor only; leave it out")
     if label.channel is not None and verdict != "bad_sensor":
-        raise _wrong(machine, f"a {verdict} is of the whole machine; leave out the channel")
+        raise spoken.wrong(f"a {verdict} is of the whole machine; leave out the channel")
     if verdict == "bad_sensor" and label.channel is None and label.alert is None:
-        raise _wrong(machine, "a bad_sensor needs its channel, or the id of a sensor's alert")
+        raise spoken.wrong("a bad_sensor needs its channel, or the id of a sensor's alert")
 
 
-def _time(machine: str, raw: Mapping[str, Any], key: str) -> float | None:
-    if raw.get(key) is None:
+def _time(spoken: Spoken, key: str) -> float | None:
+    if spoken.body.get(key) is None:
         return None
     try:
-        return read_time(raw[key])
+        return read_time(spoken.body[key])
     except DecodeError as error:
-        raise _wrong(machine, f"{key}: {error.detail}") from None
+        raise spoken.wrong(f"{key}: {error.detail}") from None
 
 
-def _name(machine: str, raw: Mapping[str, Any], key: str) -> str | None:
-    value = raw.get(key)
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        raise _wrong(machine, f"{key} {_shown(value)}: write text")
-    try:
-        return channel_name(value)
-    except DecodeError as error:
-        raise _wrong(machine, f"{key}: {error.detail}") from None
-
-
-def _note(machine: str, raw: Mapping[str, Any]) -> str | None:
-    value = raw.get("note")
+def _note(spoken: Spoken) -> str | None:
+    value = spoken.body.get("note")
     if value is None:
         return None
     if not isinstance(value, str) or len(value) > _MAX_NOTE_CHARS:
-        raise _wrong(machine, f"note: write text of at most {_MAX_NOTE_CHARS} characters")
+        raise spoken.wrong(f"note: write text of at most {_MAX_NOTE_CHARS} characters")
     return value
-
-
-def _wrong(machine: str, detail: str) -> DecodeError:
-    return refuse("bad_label", f"label on {machine}: {detail}")
-
-
-def _shown(value: object) -> str:
-    return f'"{value}"' if isinstance(value, str) and len(value) <= 60 and value.isprintable() else quote(value)

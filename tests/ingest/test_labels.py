@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import DecodeError
+from appliance.ingest.commands import read_command
 from appliance.ingest.labels import label_route, read_label, write_label
 from appliance.ingest.reasons import REASONS
 from appliance.records import Label, TopicMatch
@@ -113,3 +114,21 @@ def test_labels_have_a_topic_of_their_own_for_each_machine() -> None:
     assert isinstance(found, TopicMatch)
     assert found.machine == "line 1:pump"
     assert route.match("plant/box/machines/pump/label/answer") is None
+
+
+@pytest.mark.parametrize(
+    ("payload", "detail"),
+    [
+        (b" " * 70_000, "command to m: 70000 bytes; there are at most 65536"),
+        (b"[]", 'command to m: is no JSON object; write {"command": "adapt"}'),
+        (
+            b'{"command": "adapt", "comand": 1}',
+            'command to m: "comand" is no key of a command: did you mean "command"?',
+        ),
+        (b'{"command": "adapt", "id": 7}', "command to m: id a value of type int: write text"),
+    ],
+)
+def test_commands_are_refused_with_the_remedy(payload: bytes, detail: str) -> None:
+    with pytest.raises(DecodeError) as refused:
+        read_command("m", payload)
+    assert refused.value.detail == detail
