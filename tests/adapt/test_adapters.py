@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from appliance.adapt.adapters import ADAPTERS, DEFAULT
 from appliance.adapt.adapters.base import Adapter
+from appliance.adapt.adapters.ridge import discriminant
 from appliance.adapt.prior import Prior
 from appliance.adapt.support import Span, Support
 from appliance.detect.head import Head
@@ -222,3 +223,29 @@ def test_labels_count_the_less_the_better_the_prior_knew() -> None:
     order = np.argsort(head.rescore(seen), kind="stable")
     # Ranks among normal windows do not tell those apart that lie below all of the tail's levels.
     assert np.all(np.diff(seen.strangeness[order]) > -0.05)
+
+
+def test_what_no_detector_hears_is_found_again_by_what_it_looked_like() -> None:
+    """Likeness alone: the events are as loud as anything else."""
+    seen, ahead = (with_spans(traces(PAST, seed), EVENTS, 0, 0, 0.0) for seed in (2, 3))
+    head = ADAPTERS["ridge"]().adapt(Prior(), support(SPANS, seen))
+    without = ADAPTERS["ridge"]().adapt(replace(Prior(), boost=(0.0,) * 4), support(SPANS, seen))
+    events = inside(EVENTS)
+    stands, stood = (higher_than(each.rescore(ahead)[~events], each.rescore(ahead)[events]) for each in (head, without))
+    assert stood < 0.7
+    assert stands > 0.95
+
+
+def test_the_ridge_shrinks_directions_in_which_normal_windows_hardly_vary() -> None:
+    """Of two detectors that always speak together the difference is rare, and one event says little about it."""
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(500, 1))
+    normal = np.hstack([common, common]) + 0.1 * rng.normal(size=(500, 2))
+    apart = [np.array([[0.4, -0.4]])]
+    bold, shy = discriminant(normal, apart, 0.01), discriminant(normal, apart, 1e4)
+    centre, spread = normal.mean(axis=0), normal.std(axis=0) + 0.1
+    scaled = (normal - centre) / spread
+    inverse = np.linalg.inv(scaled.T @ scaled / 500 + 0.01 * np.eye(2))
+    np.testing.assert_allclose(bold, inverse @ ((apart[0][0] - centre) / spread) / spread)
+    np.testing.assert_allclose(shy * 1e4, (apart[0][0] - centre) / spread**2, rtol=1e-2)
+    assert np.abs(bold).max() > 10 * np.abs(shy * 1e4).max()

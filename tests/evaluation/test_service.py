@@ -122,6 +122,20 @@ def test_what_follows_on_a_label_is_the_pipelines_own_bit_for_bit(two_shifts: Tr
     assert operated.run.scores.tolist() == run.scores.tolist()
 
 
+def test_a_lesson_that_says_nothing_leaves_everything_as_it_is(two_shifts: Trial) -> None:
+    """Also after a silence, whose end closes several windows at once."""
+    values = two_shifts.values.copy()
+    values[1450:1490] = np.nan
+    silent = replace(two_shifts, values=values)
+    into_it = int(np.searchsorted(silent.test_ends, 1450, "right"))
+    lessons = [Lesson(hop, lambda alerts: []) for hop in (5, into_it, into_it + 1, into_it + 2, len(silent.test_ends))]
+    (operated,) = operate(silent, PER_WEEK, lessons=lessons)
+    assert len(operated.taught) == len(lessons)
+    for taught in operated.taught:
+        np.testing.assert_array_equal(taught.scores, operated.run.scores)
+        assert taught.alerts == operated.run.alerts
+
+
 def test_no_scale_looks_back_over_the_border_of_a_session(two_shifts: Trial) -> None:
     cells = timeline(two_shifts)
     ends = [int(cells[end - 1]) for _, end in two_shifts.sessions[:-1]]

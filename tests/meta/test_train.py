@@ -63,6 +63,18 @@ def test_an_interrupted_training_ends_as_one_that_was_not(machines: list[Machine
     assert [point.step for point in again.curve] == [0, 4, 8, 12]
 
 
+def test_a_finished_training_comes_back_with_what_did_best(machines: list[Machine], tmp_path: Path) -> None:
+    path = tmp_path / "prior.checkpoint"
+    done = training(machines)
+    best = {name: weights.clone() for name, weights in done.run(ignored).state_dict().items()}
+    done.save(path)
+    again = training(machines)
+    again.resume(path)
+    assert again.finished
+    found = again.run(ignored).state_dict()
+    assert all(torch.equal(found[name], weights) for name, weights in best.items())
+
+
 def test_it_goes_on_only_with_the_same_options(machines: list[Machine], tmp_path: Path) -> None:
     checkpoint = tmp_path / "prior.checkpoint"
     training(machines).save(checkpoint)
