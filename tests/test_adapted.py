@@ -166,9 +166,9 @@ def test_a_command_that_cannot_be_read_is_answered_with_the_remedy(lived: Plant)
         "machine": "m",
         "id": f"rolback-{AFTER}",
         "stored": False,
-        "error": "command to m: 'rolback': did you mean \"rollback\"?",
+        "error": 'command to m: "rolback": did you mean "rollback"?',
     }
-    assert "'force' is no key of a command" in answers(outcome)[1]["error"]
+    assert '"force" is no key of a command' in answers(outcome)[1]["error"]
 
 
 def test_an_overruled_label_is_unlearned(lived: Plant) -> None:
