@@ -86,7 +86,32 @@ class Likeness(Part):
         return nearest.astype(np.float64)
 
 
-PARTS: dict[str, type[Part]] = {part.__name__: part for part in (Linear, Likeness)}
+class Bent(Part):
+    r"""A weighted sum of what the detectors say, bent by one hidden layer: what descends from labels.
+
+    :math:`x^\top w + b^\top \tanh(H x + o)` of what `heard` returns.
+    """
+
+    FITTED: ClassVar[tuple[str, ...]] = ("linear", "hidden", "offset", "bend")
+
+    def __init__(self, linear: Floats, hidden: Floats, offset: Floats, bend: Floats) -> None:
+        self.linear = linear
+        """w [feature]."""
+        self.hidden = hidden
+        """H [unit, feature]."""
+        self.offset = offset
+        """o [unit]."""
+        self.bend = bend
+        """b [unit]."""
+
+    def oddity(self, ranked: Floats, traces: Traces) -> Floats:
+        """Log odds of a fault, but for a constant: [n]."""
+        features = heard(ranked, traces)
+        odds: Floats = features @ self.linear + np.tanh(features @ self.hidden.T + self.offset) @ self.bend
+        return odds
+
+
+PARTS: dict[str, type[Part]] = {part.__name__: part for part in (Linear, Likeness, Bent)}
 
 
 @dataclass(frozen=True)
@@ -195,6 +220,11 @@ def oddities(ranks: TailRank, parts: tuple[Part, ...], likeness: Likeness, trace
     columns = [np.nan_to_num(traces.strangeness)]
     columns += [part.oddity(ranked, traces) for part in (*parts, likeness)]
     return np.stack(columns, axis=1)
+
+
+def heard(ranked: Floats, traces: Traces) -> Floats:
+    """Return all that detectors say of windows: [n, 2 x detector] loudness by the warm-up, and by ranks since."""
+    return np.concatenate([traces.loudness, ranked], axis=1)
 
 
 def signed_log(features: Floats) -> Floats:

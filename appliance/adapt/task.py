@@ -1,0 +1,37 @@
+"""What an adapter that descends learns from: the examples of one machine as features, verdicts and weights."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from appliance.adapt.adapters.base import Examples
+from appliance.detect.head import heard
+from appliance.records import Floats
+
+_MOST_NORMALS = 256
+"""Evenly thinned: they are the background that events stand out from, and one method compares all with all."""
+
+
+class Task(NamedTuple):
+    """Examples of one machine; their order says nothing."""
+
+    features: Floats
+    """[example, 2 x detector] what `heard` returns."""
+    is_fault: Floats
+    """[example] 1 for windows of labelled events."""
+    weight: Floats
+    """[example] each event counts the same, shared by its windows; faults and others sum to a half each."""
+
+
+def task_of(examples: Examples) -> Task:
+    """Put a machine's examples in the form in which adapters that descend are trained, too."""
+    some = slice(None, None, -(-len(examples.normal) // _MOST_NORMALS))
+    parts = [heard(examples.normal_ranked[some], examples.normal[some])]
+    weights = [np.full(len(parts[0]), 0.5 / len(parts[0]))]
+    for event, ranked in zip(examples.events, examples.events_ranked, strict=True):
+        parts.append(heard(ranked, event))
+        weights.append(np.full(len(event), 0.5 / len(event) / len(examples.events)))
+    is_fault = np.repeat([0.0, *[1.0] * len(examples.events)], [len(part) for part in parts])
+    return Task(np.concatenate(parts), is_fault, np.concatenate(weights))
