@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from appliance.adapt.adapters import ADAPTERS, DEFAULT
+from appliance.adapt.adapters.base import Adapter
 from appliance.adapt.prior import Prior
 from appliance.adapt.promote import Budget, in_words, show, veto
 from appliance.adapt.support import Span, Support, Verdict
@@ -25,6 +25,7 @@ from appliance.detect.calibrate import Calibrator
 from appliance.detect.detector import Detector
 from appliance.detect.head import Head
 from appliance.detect.traces import Traces
+from appliance.errors import AdaptationError
 from appliance.incidents import AlertRules
 from appliance.labels import Labels
 from appliance.records import Floats, HeadRecord, LabelVerdict, Model, Trace, TraceBlock
@@ -55,6 +56,8 @@ class Adapted(NamedTuple):
     words: str
     record: HeadRecord | None
     """What is in service now, where that has changed."""
+    failure: str | None = None
+    """Why no head came of it, for the log."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,9 @@ class Past:
 class Adaptation:
     """Keeps what one machine's detector saw, and makes heads of it. Deterministic: a function of the journal."""
 
-    def __init__(self, machine: str, grid: GridSpec, rules: AlertRules, budget: Budget, prior: Prior) -> None:
+    def __init__(
+        self, machine: str, grid: GridSpec, rules: AlertRules, budget: Budget, prior: Prior, adapter: Adapter
+    ) -> None:
         self._machine = machine
         self._length_secs = grid.length * grid.period_secs
         self._hop_secs = grid.hop * grid.period_secs
@@ -82,6 +87,7 @@ class Adaptation:
         self._rules = rules
         self._budget = budget
         self._prior = prior
+        self._adapter = adapter
         self._pending: list[tuple[float, Trace]] = []
         self._newest: float | None = None  # end of the last window with a trace
         self.number = 0
@@ -145,13 +151,18 @@ class Adaptation:
         past = self._past(fit, labels)
         if past is None or not (past.labels or self._line):
             return None
-        head = ADAPTERS[DEFAULT]().adapt(self._prior, past.support)
+        try:
+            head = self._adapter.adapt(self._prior, past.support)
+        except AdaptationError as error:
+            self.words = f"no head came of the labels, what is in service stays: {error}"
+            return Adapted(self.words, None, f"{self._machine}: {error}")
         calibrator = _calibrated(fit, head, past)
         before, after = (
             show(*each, past.rehearsed, past.ends, rules=self._rules, budget=self._budget)
             for each in ((fit.detector.head, fit.detector.calibrator), (head, calibrator))
         )
-        words = in_words(before, after)
+        remark = self._adapter.remark(fit.warm_up.detectors)
+        words = in_words(before, after) + (f"; {remark}" if remark else "")
         harm = veto(before, after, self._budget)
         if harm is not None:
             self.words = f"not taken into service: {harm}; a head of the labels {words}"
@@ -160,7 +171,7 @@ class Adaptation:
 
     def begin_again(
         self, detector: Detector, model: Model, labels: Labels, retraced: Iterable[tuple[float, Trace]]
-    ) -> tuple[list[TraceBlock], HeadRecord | None]:
+    ) -> tuple[list[TraceBlock], Adapted | None]:
         """Begin with a new fit, of which no head knows anything, and make one of what it says of labelled windows.
 
         Parameters
@@ -175,8 +186,7 @@ class Adaptation:
             return [block for block in blocks if start <= block.ends[0] < end]
 
         fit = Fit(detector, model.version, Traces.restore(model.state["warm_up"]), stored)
-        adapted = self.adapt(fit, labels)
-        return blocks, None if adapted is None else adapted.record
+        return blocks, self.adapt(fit, labels)
 
     def roll_back(self, fit: Fit, labels: Labels, stored: Callable[[str, int], HeadRecord | None]) -> Adapted:
         """Put the head before the present one into service again; ``stored`` reads one of the last."""

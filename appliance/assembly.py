@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import logging
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+from numpy.typing import NDArray
+
+from appliance.adapt.adapters import ADAPTERS, DEFAULT
+from appliance.adapt.adapters.base import Adapter
+from appliance.adapt.adapters.descending import METHODS, SIZED_BY, Descending, shapes
 from appliance.adapt.prior import Prior
 from appliance.archive import Archive
-from appliance.bundle.expected import Expected, Spec
+from appliance.bundle.expected import ADAPTER, Expected, Family, Spec
 from appliance.bundle.shelf import Shelf
 from appliance.config import Settings, SourceSettings
 from appliance.courier import Courier
 from appliance.credentials import secret
 from appliance.detect.detector import DetectorOptions
-from appliance.errors import BundleError
+from appliance.errors import BundleError, ConfigError
 from appliance.incidents import AlertRules
 from appliance.ingest.broker import BrokerOptions, Tls
 from appliance.ingest.codecs import build_codec
@@ -26,6 +34,7 @@ from appliance.pipeline import Pipeline, Rules, Source
 from appliance.records import Alert, Label, Score
 from appliance.refit import RefitRules
 from appliance.screening import StateSource
+from appliance.solver import Solver
 from appliance.store.influx import InfluxOptions, InfluxSink, alert_lines, label_lines, score_lines, vitals_lines
 from appliance.store.logs import Logs, Vitals
 from appliance.store.retention import DAY_SECS, Limits
@@ -70,23 +79,71 @@ def influx_options(settings: Settings) -> InfluxOptions | None:
 
 
 def shelf(settings: Settings) -> Shelf:
-    """Return the shelf of installed bundles, each of which must be a prior of adaptation."""
-    expected = Expected({name: Spec(each.dtype.name, each.shape) for name, each in Prior().tensors().items()})
+    """Return the shelf of installed bundles.
+
+    Each must be a prior of adaptation, and may hold the meta-parameters of any methods that descend.
+    """
+    numbers = {name: Spec(each.dtype.name, each.shape) for name, each in Prior().tensors().items()}
+
+    def specs(method: str, features: int) -> dict[str, Spec]:
+        found = shapes(method, features)
+        return {f"{ADAPTER}{method}.{name}": Spec("float32", shape) for name, shape in found.items()}
+
+    families = [
+        Family(f"{ADAPTER}{method}.", f"{ADAPTER}{method}.{SIZED_BY}", partial(specs, method)) for method in METHODS
+    ]
+    expected = Expected(numbers, families=tuple(families))
     return Shelf(settings.storage.bundles, settings.bundles.trusted_keys, expected)
 
 
-def prior(settings: Settings) -> Prior:
-    """Return how far labels are trusted: by the bundle in service, or as it comes with the software.
+def learned(settings: Settings, waiting: Callable[[], None]) -> tuple[Prior, Adapter]:
+    """Return how far labels are trusted, and what makes heads of them: by the bundle in service, or the software's own.
 
     A bundle that cannot be used any longer, damaged or signed by a key that was taken out, must not keep the service
-    from its work.
+    from its work; nor must one without meta-parameters.
     """
+    tensors: Mapping[str, NDArray[Any]] = {}
     try:
         bundle = shelf(settings).in_service()
+        tensors = {} if bundle is None else bundle.tensors
     except BundleError as refused:
         log.error("%s; what comes with the software is used until then", refused)
-        return Prior()
-    return Prior() if bundle is None else Prior.of(bundle.tensors)
+    try:
+        made = adapter(settings, tensors, waiting)
+    except ConfigError as missing:
+        log.error("%s; %s is used until then", missing, DEFAULT)
+        made = ADAPTERS[DEFAULT]()
+    return Prior.of(tensors) if tensors else Prior(), made
+
+
+def adapter(
+    settings: Settings, tensors: Mapping[str, NDArray[Any]], waiting: Callable[[], None] = lambda: None
+) -> Adapter:
+    """Return what makes heads of labels.
+
+    Parameters
+    ----------
+    tensors
+        Of the bundle in service.
+    waiting
+        Called while a descent is waited for.
+
+    Raises
+    ------
+    ConfigError
+        There are no meta-parameters of the method that is set.
+    """
+    chosen = settings.adaptation
+    if chosen.method in ADAPTERS:
+        return ADAPTERS[chosen.method]()
+    prefix = f"{ADAPTER}{chosen.method}."
+    meta = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+    if not meta:
+        raise ConfigError(
+            f"adaptation.method: {chosen.method} needs a bundle in service with its meta-parameters; install one that "
+            f'was packed with --adapter, or set method = "{DEFAULT}"'
+        )
+    return Descending(chosen.method, meta, Solver(chosen.worker_secs, chosen.worker_mb, waiting))
 
 
 def source(settings: SourceSettings) -> Source:
@@ -110,9 +167,10 @@ def source(settings: SourceSettings) -> Source:
     )
 
 
-def rules(settings: Settings) -> Rules:
-    """Return what holds for every machine."""
+def rules(settings: Settings, waiting: Callable[[], None] = lambda: None) -> Rules:
+    """Return what holds for every machine; ``waiting`` is called while one waits for its head."""
     alerts, detection = settings.alerts, settings.detection
+    prior, made = learned(settings, waiting)
     return Rules(
         # What is budgeted are alarms, so the detector counts them by the same rule.
         detector=DetectorOptions(confirm=alerts.open_windows, of=alerts.of_windows),
@@ -125,7 +183,8 @@ def rules(settings: Settings) -> Rules:
             close_stopped_secs=alerts.close_stopped_secs,
         ),
         refits=RefitRules(detection.refit_secs),
-        prior=prior(settings),
+        prior=prior,
+        adapter=made,
         false_alarms_per_week=detection.false_alarms_per_week,
         min_coverage=detection.min_coverage,
         future_secs=detection.future_secs,
@@ -141,9 +200,9 @@ def filters(settings: Settings) -> list[str]:
     return [*(TopicPattern(source.topic).filter for source in settings.source), *operators]
 
 
-def pipeline(settings: Settings, archive: Archive) -> Pipeline:
-    """Build the whole live flow."""
-    return Pipeline([source(entry) for entry in settings.source], rules(settings), archive)
+def pipeline(settings: Settings, archive: Archive, waiting: Callable[[], None] = lambda: None) -> Pipeline:
+    """Build the whole live flow; ``waiting`` as for `rules`."""
+    return Pipeline([source(entry) for entry in settings.source], rules(settings, waiting), archive)
 
 
 def limits(settings: Settings) -> Limits:

@@ -222,6 +222,16 @@ class InfluxSettings(Section):
         return self
 
 
+class AdaptationSettings(Section):
+    """``[adaptation]``."""
+
+    method: Literal["ridge", "prototype", "maml", "reptile", "leo", "learned_optimizer"] = Field(
+        default="ridge", description="The last four need torch, and a bundle that holds their meta-parameters."
+    )
+    worker_secs: float = Field(default=30.0, gt=0, le=600, description="Of those four: the longest that one may take.")
+    worker_mb: int = Field(default=1024, ge=64, description="Of those four: address space.")
+
+
 class BundleSettings(Section):
     """``[bundles]``."""
 
@@ -264,6 +274,7 @@ class Settings(BaseSettings):
     source: tuple[SourceSettings, ...] = ()
     detection: DetectionSettings = DetectionSettings()
     feedback: FeedbackSettings = FeedbackSettings()
+    adaptation: AdaptationSettings = AdaptationSettings()
     alerts: AlertSettings = AlertSettings()
     influxdb: InfluxSettings | None = None
     notify: tuple[Annotated[SerializeAsAny[NotifierOptions], BeforeValidator(_notifier)], ...] = ()

@@ -5,6 +5,7 @@
     ApplianceError
     ├── ConfigError        the settings cannot be used; names file, key, value and remedy
     ├── DecodeError        one message cannot be read; it goes to quarantine with its reason
+    ├── AdaptationError    no head came of a machine's labels; what judges stays
     ├── StoreError         the local database cannot be opened or written
     │   └── DiskFull       no room: hold, acknowledge nothing, try again when there is room
     ├── RecordingError     a file of recorded or simulated machine data cannot be read
@@ -43,6 +44,10 @@ class DecodeError(ApplianceError):
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason = reason
         self.detail = detail
+
+
+class AdaptationError(ApplianceError):
+    """No head came of a machine's labels, and what judges it stays. The text says why, and what to do."""
 
 
 class StoreError(ApplianceError):

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from appliance.adapt.adapters import ADAPTERS, DEFAULT
+from appliance.adapt.adapters.base import Adapter
 from appliance.adapt.prior import Prior
 from appliance.adapt.promote import Budget
-from appliance.adaptation import Adaptation
+from appliance.adaptation import Adaptation, Adapted
 from appliance.detect.calibrate import Threshold
 from appliance.detect.detector import Detector, DetectorOptions
 from appliance.detect.fitting import fit
@@ -62,8 +64,8 @@ class Judged(NamedTuple):
     """What the detector saw, of a window that has a score."""
     traces: list[TraceBlock]
     """What is to be kept of that."""
-    head: HeadRecord | None
-    """Where a new fit came with one."""
+    adapted: Adapted | None
+    """What a new fit learned from the labels before it."""
 
 
 class Machine:
@@ -84,6 +86,7 @@ class Machine:
         state: StateSource | None = None,
         refits: RefitRules | None = None,
         prior: Prior | None = None,
+        adapter: Adapter | None = None,
     ) -> None:
         self.name = name
         self.source = source
@@ -111,7 +114,7 @@ class Machine:
         self._readings = Readings(name, grid)
         self._labels = Labels()
         per_week = Budget(false_alarms_per_week, self._windows_per_week)
-        self._adaptation = Adaptation(name, grid, alerts, per_week, prior or Prior())
+        self._adaptation = Adaptation(name, grid, alerts, per_week, prior or Prior(), adapter or ADAPTERS[DEFAULT]())
         self._last: Score | None = None
         self._screened: Screened | None = None  # what the last window passed
 
@@ -155,13 +158,13 @@ class Machine:
                 else:
                     self._refits.first_fitted(window.end, "new_normal" if self._version else None)
                 model = self._fit(history, blocks)
-        head = None
+        adapted = None
         if model is not None:
-            again, head = self._teach(model, history, blocks, window.end)
+            again, adapted = self._teach(model, history, blocks, window.end)
             traces += again
         self._remember(closed.settled, score, screened)
         self._last = score
-        return Judged(score, alert, sensor_alerts, blocks, model, trace, traces, head)
+        return Judged(score, alert, sensor_alerts, blocks, model, trace, traces, adapted)
 
     def _note_silence(self, start: float) -> None:
         """Keep the past in step with the clock where windows were stepped over."""
@@ -276,7 +279,7 @@ class Machine:
 
     def _teach(
         self, model: Model, history: History, fresh: Sequence[Block], end: float
-    ) -> tuple[list[TraceBlock], HeadRecord | None]:
+    ) -> tuple[list[TraceBlock], Adapted | None]:
         """Have a new fit look at what was labelled before it, and make a head of that."""
         assert self._detector is not None
         assert self._began is not None

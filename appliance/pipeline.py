@@ -19,6 +19,8 @@ from typing import Any
 
 import orjson
 
+from appliance.adapt.adapters import ADAPTERS, DEFAULT
+from appliance.adapt.adapters.base import Adapter
 from appliance.adapt.prior import Prior
 from appliance.archive import Archive, Unstored
 from appliance.dedupe import RecentMessages
@@ -30,7 +32,7 @@ from appliance.ingest.commands import COMMAND, command_route
 from appliance.ingest.labels import LABEL, label_route
 from appliance.ingest.reasons import likely, refuse
 from appliance.ingest.topics import Route, Router
-from appliance.operators import take_command, take_label
+from appliance.operators import learned_in, take_command, take_label
 from appliance.records import Command, Decoded, Message, Model, Outcome, Quarantined, Sample, TopicMatch
 from appliance.refit import RefitRules
 from appliance.screening import StateSource
@@ -58,6 +60,8 @@ class Rules:
     refits: RefitRules = field(default_factory=RefitRules)
     prior: Prior = field(default_factory=Prior)
     """How far labels are trusted."""
+    adapter: Adapter = field(default_factory=ADAPTERS[DEFAULT])
+    """What makes heads of them."""
     false_alarms_per_week: float = 1.0
     min_coverage: float = 0.5
     """A window with a smaller share of filled cells has no score: "no data"."""
@@ -189,8 +193,7 @@ class Pipeline:
             outcome.alerts += verdict.sensor_alerts
             if verdict.model is not None:
                 outcome.models[name] = verdict.model
-            if verdict.head is not None:
-                outcome.heads.append(verdict.head)
+            learned_in(outcome, verdict.adapted)
         if placement.closed or is_new:
             outcome.statuses[name] = machine.status(message.received_at)
 
@@ -210,6 +213,7 @@ class Pipeline:
             state=source.state,
             refits=self._rules.refits,
             prior=self._rules.prior,
+            adapter=self._rules.adapter,
         )
         return self.machines[name]
 

@@ -313,6 +313,11 @@ class Outcome:
     commands: list[Command] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
     heads: list[HeadRecord] = field(default_factory=list)
+    attempts: int = 0
+    """At making a head. None is made again after a restart: it takes a while, and what failed for want of time or
+    memory might then succeed, and judge what has been judged."""
+    failures: list[str] = field(default_factory=list)
+    """Why no head came of an attempt."""
     models: dict[str, Model] = field(default_factory=dict)
     statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Machine → what it looks like from outside."""

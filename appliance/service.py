@@ -59,7 +59,7 @@ class Service:
         limits = assembly.limits(settings)
         self._retention = Retention(self._database, limits)
         self._results = results
-        self._pipeline = assembly.pipeline(settings, results)
+        self._pipeline = assembly.pipeline(settings, results, self._wait)
         self._worker = Worker(self._pipeline, Journal(self._database), results, self._send)
         window = settings.mqtt.receive_maximum
         self._inbox = Inbox(
@@ -83,6 +83,9 @@ class Service:
         self._logs = Logs(self._database)
         self._outlets = assembly.outlets(settings, self._logs, self._subscriber.publish)
         self._threads: dict[str, threading.Thread] = {}
+
+    def _wait(self) -> None:
+        self._worker.wait()
 
     def run(self) -> int:
         """Run until a signal or a failure; return the exit status."""

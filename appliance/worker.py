@@ -30,6 +30,10 @@ CHECKPOINT_SECS = 600.0
 PAUSE_WHEN_FULL_SECS = 2.0
 
 
+class Interrupted(Exception):  # noqa: N818 - nothing is wrong
+    """The service stops, and what is being waited for is no longer wanted."""
+
+
 class Worker:
     """Reads the journal from the last checkpoint on.
 
@@ -77,18 +81,28 @@ class Worker:
 
     def run(self) -> None:
         """Work until :meth:`stop`, then store everything and a last checkpoint."""
-        while not self._stopping.is_set():
-            self.beat = time.monotonic()
-            if not self._step():
-                self._wake.wait(COMMIT_SECS)
-                self._wake.clear()
-            self._commit_when_due()
-        self._commit(checkpoint=True)
+        try:
+            while not self._stopping.is_set():
+                self.beat = time.monotonic()
+                if not self._step():
+                    self._wake.wait(COMMIT_SECS)
+                    self._wake.clear()
+                self._commit_when_due()
+        except Interrupted:  # half way through a journal row: as after a crash, the next start does it again
+            log.info("stopped while a head was being made of labels; the next start makes it")
+        else:
+            self._commit(checkpoint=True)
 
     def stop(self) -> None:
         """Ask :meth:`run` to finish; what it has not read stays in the journal."""
         self._stopping.set()
         self._wake.set()
+
+    def wait(self) -> None:
+        """Show life while what has a limit of its own is waited for; raises `Interrupted` where we are to stop."""
+        self.beat = time.monotonic()
+        if self._stopping.is_set():
+            raise Interrupted
 
     def wake(self) -> None:
         """Say that the journal has something new."""
@@ -125,7 +139,7 @@ class Worker:
     def _checkpoint_due(self) -> bool:
         if self.position == self.checkpointed:
             return False
-        if self._outcome.models or self._outcome.heads:  # either takes a while: not again after the next restart
+        if self._outcome.models or self._outcome.attempts:  # either takes a while: not again after the next restart
             return True
         age = time.monotonic() - self._checkpoint_at
         return self._since_checkpoint >= CHECKPOINT_MESSAGES or age > CHECKPOINT_SECS
@@ -150,6 +164,8 @@ class Worker:
             log.info("%s: label %s, %s, by %s via %s%s", label.machine, label.id, label.verdict, who, label.via, note)
         for head in self._outcome.heads:
             log.info("%s: head %d in service: %s", head.machine, head.number, head.words)
+        for failure in self._outcome.failures:
+            log.warning("%s", failure)
         self._send(self._outcome.commands)
         self.stored = self.position
         self._outcome = Outcome()

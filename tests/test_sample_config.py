@@ -25,6 +25,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "detection": config.DetectionSettings,
     "alerts": config.AlertSettings,
     "feedback": config.FeedbackSettings,
+    "adaptation": config.AdaptationSettings,
     "influxdb": config.InfluxSettings,
     "bundles": config.BundleSettings,
     "storage": config.StorageSettings,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from appliance.bundle.manifest import describe
 from appliance.errors import BundleRefused
 
+ADAPTER = "adapter."
+"""Of the names of tensors that are meta-parameters of a method: `adapter.maml.…`; a trained prior has those of one."""
 SOFTWARE = "pack the bundle for this version of the appliance, or install the version it was made for"
 
 
@@ -40,12 +42,35 @@ class Ports(NamedTuple):
     outputs: Mapping[str, Spec]
 
 
+class Family(NamedTuple):
+    """Tensors of which a bundle holds all or none, of a size that is theirs to choose."""
+
+    prefix: str
+    """Of all their names, and of no others'."""
+    sized_by: str
+    """The tensor whose last axis is that size."""
+    specs: Callable[[int], Mapping[str, Spec]]
+    """Size → what they must be."""
+
+    def expected(self, tensors: Mapping[str, NDArray[Any]], file: str) -> Mapping[str, Spec]:
+        """Return what they must be, nothing where there is none of them."""
+        if not any(name.startswith(self.prefix) for name in tensors):
+            return {}
+        if self.sized_by not in tensors or not tensors[self.sized_by].ndim:
+            raise BundleRefused(
+                file, "wrong_tensors", f"tensor {self.sized_by} is missing or a single number; {SOFTWARE}"
+            )
+        return self.specs(tensors[self.sized_by].shape[-1])
+
+
 class Expected(NamedTuple):
     """What the software expects of a bundle, no more and no less."""
 
     tensors: Mapping[str, Spec]
     network: Ports | None = None
     """None: there must be none."""
+    families: tuple[Family, ...] = ()
+    """That there may be beside the tensors."""
 
 
 def check_tensors(tensors: Mapping[str, NDArray[Any]], expected: Expected | None, file: str) -> None:
@@ -57,9 +82,10 @@ def check_tensors(tensors: Mapping[str, NDArray[Any]], expected: Expected | None
         With the first tensor at fault.
     """
     if expected is not None:
-        check_ports(
-            "tensor", {name: (each.dtype.name, each.shape) for name, each in tensors.items()}, expected.tensors, file
-        )
+        wanted = dict(expected.tensors)
+        for family in expected.families:
+            wanted |= family.expected(tensors, file)
+        check_ports("tensor", {name: (each.dtype.name, each.shape) for name, each in tensors.items()}, wanted, file)
     for name, each in tensors.items():
         if not np.isfinite(each).all():
             position = ", ".join(str(axis[0]) for axis in np.nonzero(~np.isfinite(each)))

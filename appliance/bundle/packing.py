@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, Self, get_args
 
 import msgspec
 import numpy as np
@@ -19,8 +19,9 @@ from safetensors.numpy import load, save
 
 from appliance import __version__
 from appliance.bundle.durable import replace_file
+from appliance.bundle.expected import ADAPTER
 from appliance.bundle.keys import key_id
-from appliance.bundle.manifest import NETWORK, TENSORS, About, Dtype, Manifest, Member
+from appliance.bundle.manifest import NETWORK, TENSORS, About, Dataset, Dtype, Manifest, Member
 from appliance.bundle.network import try_network
 from appliance.bundle.reading import Bundle, parse, spec_of
 from appliance.bundle.sealed import MAX_BYTES, seal
@@ -96,10 +97,54 @@ def write_inputs(folder: Path, about: About, tensors: Mapping[str, NDArray[Any]]
     (folder / "prior.safetensors").write_bytes(save(ordered))
 
 
-def pack_files(out: Path, about: Path, tensors: Path, key: Path, network: Path | None = None) -> Bundle:
+class Trained(NamedTuple):
+    """Meta-parameters of a method, out of the prior that ``appliance meta-train`` made."""
+
+    method: str
+    tensors: Mapping[str, NDArray[Any]]
+    """As a bundle names them."""
+    record: dict[str, Any]
+    """How they came about."""
+    datasets: tuple[Dataset, ...]
+    """Of the machines that they have seen."""
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Read a prior's file.
+
+        Raises
+        ------
+        BundleError
+            It is none, or has no meta-parameters.
+        """
+        remedy = "make it with appliance meta-train and a --method that descends"
+        try:
+            with safetensors.safe_open(file, framework="np") as opened:
+                record = json.loads((opened.metadata() or {})["record"])
+                names = [name for name in opened.keys() if name.startswith(ADAPTER)]  # noqa: SIM118 - no dictionary
+                found = {name.removeprefix(ADAPTER): opened.get_tensor(name) for name in names}
+            method = str(record["options"]["method"])
+            seen = {(each["machine"].partition("/")[0], each["licence"]) for each in record["machines"]}
+        except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise BundleError(f"{file}: is no trained prior ({error}); {remedy}") from error
+        if not found:
+            raise BundleError(f"{file}: holds no meta-parameters of a head that descends; {remedy}")
+        tensors = {f"{ADAPTER}{method}.{name}": each.astype(np.float32) for name, each in found.items()}
+        return cls(method, tensors, record, tuple(Dataset(*each) for each in sorted(seen)))
+
+
+def pack_files(
+    out: Path,
+    about: Path,
+    tensors: Path | Mapping[str, NDArray[Any]],
+    key: Path,
+    network: Path | None = None,
+    adapters: Sequence[Path] = (),
+) -> Bundle:
     """Do what ``pack`` does with what stands in files: JSON, safetensors, a private key in PEM and ONNX.
 
-    The JSON holds what ``About`` has; without ``made_at`` it is now.
+    The JSON holds what ``About`` has; without ``made_at`` it is now. Of ``adapters``, priors of ``appliance
+    meta-train``, the meta-parameters are added, and to what is said the datasets and how they were trained.
     """
     try:
         said = msgspec.json.decode(about.read_bytes(), type=dict[str, Any])
@@ -107,11 +152,16 @@ def pack_files(out: Path, about: Path, tensors: Path, key: Path, network: Path |
     except msgspec.DecodeError as error:
         raise BundleError(f"{about}: cannot be used: {error}; see `appliance bundle pack --help`") from error
     try:
-        arrays = load(tensors.read_bytes())
+        arrays = dict(tensors) if isinstance(tensors, Mapping) else load(tensors.read_bytes())
     except (SafetensorError, KeyError) as error:
         raise BundleError(
             f"{tensors}: is not safetensors: {error}; write it with safetensors.numpy.save_file"
         ) from error
+    for trained in map(Trained.read, adapters):
+        arrays |= trained.tensors
+        datasets = known.datasets + tuple(each for each in trained.datasets if each not in known.datasets)
+        training = known.training | {trained.method: trained.record}
+        known = msgspec.structs.replace(known, datasets=datasets, training=training)
     return pack(out, known, arrays, SigningKey.read(key), None if network is None else network.read_bytes())
 
 

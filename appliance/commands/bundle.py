@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from appliance.adapt.prior import Prior
 from appliance.bundle.keys import format_public_key, key_id
 from appliance.bundle.packing import pack_files
 from appliance.bundle.reading import Bundle
@@ -79,8 +80,13 @@ def keygen(
 def pack(
     out: Annotated[Path, typer.Argument(help="Bundle to write.", dir_okay=False, show_default=False)],
     about: Annotated[Path, _file("JSON about it: name, version, datasets, metrics.")],
-    tensors: Annotated[Path, _file("Its tensors, in safetensors.")],
     key: Annotated[Path, _file("Private key to sign with, in PEM.")],
+    tensors: Annotated[
+        Path | None, _file("Its tensors, in safetensors. Default: how far labels are trusted as it comes.")
+    ] = None,
+    adapter: Annotated[
+        list[Path] | None, _file("What `meta-train` made with a --method that descends; one for each method.")
+    ] = None,
     network: Annotated[Path | None, _file("Its network, in ONNX.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -92,7 +98,7 @@ def pack(
     Example: appliance bundle pack general-3.bundle --about about.json --tensors prior.safetensors --key key.pem
     """
     with _refusals(as_json):
-        _show(pack_files(out, about, tensors, key, network), as_json)
+        _show(pack_files(out, about, tensors or Prior().tensors(), key, network, adapter or ()), as_json)
 
 
 @bundle.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 import typer
 
+from appliance.bundle.shelf import Shelf
 from appliance.commands.common import (
     DEFAULT_CONFIG,
     SOFTWARES_OWN,
@@ -19,7 +21,7 @@ from appliance.commands.common import (
     write_json,
 )
 from appliance.config import Settings, load
-from appliance.errors import BundleError, ConfigError, Refused, Rejected, Retry, SinkError
+from appliance.errors import AdaptationError, BundleError, ConfigError, Refused, Rejected, Retry, SinkError
 from appliance.notify.base import NotifierOptions
 
 
@@ -32,7 +34,7 @@ class Finding(NamedTuple):
 
 
 def check(config: ConfigArgument = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Validate the configuration, then try the broker, InfluxDB and every notifier.
+    """Validate the configuration, then try what makes heads of labels, the broker, InfluxDB and every notifier.
 
     Exit 0: all work. 1: a part cannot be reached or refuses us. 2: the configuration is invalid.
 
@@ -59,6 +61,7 @@ def _tried(settings: Settings) -> list[Finding]:
     findings = [_try(f"storage {folder}", lambda: _writable(settings))]
     shelf = assembly.shelf(settings)
     findings.append(_try("bundle", lambda: f"{shelf.in_service() or SOFTWARES_OWN} is in service"))
+    findings.append(_try("adaptation", lambda: _adapts(settings, shelf)))
     probe = Probe(assembly.broker_options(settings), assembly.filters(settings), settings.mqtt.prefix)
     findings.append(_try(f"broker {settings.mqtt.host}:{settings.mqtt.port}", probe.run))
     options = assembly.influx_options(settings)
@@ -81,9 +84,24 @@ def _tried(settings: Settings) -> list[Finding]:
 def _try(part: str, attempt: Callable[[], str]) -> Finding:
     try:
         return Finding(part, True, attempt())
-    except (BundleError, ConfigError, SinkError, OSError) as error:
+    except (AdaptationError, BundleError, ConfigError, SinkError, OSError) as error:
         kind = {Retry: "cannot be reached", Refused: "refuses us", Rejected: "refuses what we send"}.get(type(error))
         return Finding(part, False, f"{kind}: {error}" if kind else str(error))
+
+
+def _adapts(settings: Settings, shelf: Shelf) -> str:
+    """Make sure that labels can become heads: what descends does so once, as it would in service."""
+    from appliance import assembly  # noqa: PLC0415
+    from appliance.adapt.adapters.descending import Descending  # noqa: PLC0415
+
+    method = settings.adaptation.method
+    bundle = shelf.in_service()
+    adapter = assembly.adapter(settings, {} if bundle is None else bundle.tensors)
+    if not isinstance(adapter, Descending):
+        return method
+    began = time.monotonic()
+    adapter.try_out()
+    return f"{method} from {bundle}, {time.monotonic() - began:.1f} s for a trial"
 
 
 def _writable(settings: Settings) -> str:

@@ -178,7 +178,7 @@ class _Kept:
     def keep(self, judged: Judged) -> None:
         self.blocks += judged.blocks
         self.seen += judged.traces
-        self.heads += [] if judged.head is None else [judged.head]
+        self.heads += [judged.adapted.record] if judged.adapted and judged.adapted.record else []
         self.fit = judged.model or self.fit
 
     def history(self, machine: str, start: float, end: float) -> list[Block]:

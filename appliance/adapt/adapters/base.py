@@ -42,7 +42,8 @@ class Adapter(ABC):
     """Makes a head of a machine's labels.
 
     `adapt` is a pure function: it changes nothing, the same labels give the same head, and the order in which
-    they were said matters only where they contradict each other. Without labels it gives `Head.prior()`.
+    they were said matters only where they contradict each other. Without labels it gives `Head.prior()`. One that
+    makes its parts elsewhere may raise `AdaptationError`.
     """
 
     name: ClassVar[str]
@@ -88,6 +89,10 @@ class Adapter(ABC):
     @abstractmethod
     def parts(self, prior: Prior, examples: Examples) -> tuple[tuple[Part, ...], tuple[float, ...]]:
         """Return the labelled parts, and how they share what the labels have to say: shares that sum to 1."""
+
+    def remark(self, detectors: int) -> str | None:
+        """Say what a person should know of the heads of machines with so many detectors; None as a rule."""
+        return None
 
 
 def blended(prior: Prior, k: int, surprising: float, shares: Sequence[float]) -> Blend:
