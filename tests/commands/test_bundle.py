@@ -6,24 +6,32 @@ import json
 import re
 import sys
 import tomllib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 from typer.testing import CliRunner, Result
 
 from appliance import assembly
+from appliance.adapt.adapters.descending import METHODS, Descending
+from appliance.adapt.adapters.ridge import Ridge
 from appliance.adapt.prior import Prior
 from appliance.bundle.keys import format_public_key
+from appliance.bundle.packing import Trained
 from appliance.bundle.signing import SigningKey
 from appliance.cli import app, main
 from appliance.commands import common
 from appliance.commands.bundle import bundle
-from appliance.config import load
+from appliance.config import AdaptationSettings, load
+from appliance.errors import BundleError
+from tests.adapt.descents import DETECTORS, bundled, untrained
 from tests.bundle.made import network, packed
+from tests.test_solver import hide
 
 SOURCE = '[[source]]\nname = "plant"\ntopic = "plant/{machine}"\nformat = { type = "json" }\n'
 COMMANDS = [command.name or command.callback.__name__ for command in bundle.registered_commands if command.callback]
@@ -48,7 +56,7 @@ def said(*arguments: object, status: int = 0) -> Any:
 
 
 def words(result: Result) -> str:
-    return " ".join(result.output.split())
+    return " ".join(result.output.replace("│", " ").split())
 
 
 @pytest.fixture
@@ -213,3 +221,97 @@ def test_the_service_trusts_labels_as_the_bundle_in_service_says(
     installed.write_bytes(installed.read_bytes()[:-1])
     assert assembly.rules(settings).prior == Prior()
     assert "what comes with the software is used until then" in caplog.text
+
+
+ABOUT = {"name": "general", "version": 1, "datasets": [{"name": "smd", "licence": "MIT"}], "metrics": {}}
+
+
+def trained(tmp_path: Path, method: str = "maml", changed: Mapping[str, NDArray[Any]] | None = None) -> Path:
+    """A prior as ``appliance meta-train`` writes it, meta-parameters beside what a bundle has no use for."""
+    found = untrained(method, 2 * DETECTORS) | dict(changed or {})
+    record = {
+        "options": {"method": method, "steps": 5},
+        "machines": [{"machine": "skab/valve1", "cluster": "skab", "licence": "GPL-3.0", "use": "train"}],
+    }
+    path = tmp_path / f"{method}.safetensors"
+    tensors = {f"adapter.{name}": each for name, each in found.items()} | {"head.prior": np.zeros(4, np.float32)}
+    save_file(tensors, path, {"record": json.dumps(record)})
+    (tmp_path / "about.json").write_text(json.dumps(ABOUT))
+    return path
+
+
+def test_what_meta_train_made_is_packed_beside_how_far_labels_are_trusted(
+    tmp_path: Path, key: Path, config: Path
+) -> None:
+    file = tmp_path / "general-1.bundle"
+    adapters = [part for method in METHODS for part in ("--adapter", trained(tmp_path, method))]
+    run("pack", file, "--about", tmp_path / "about.json", "--key", key, *adapters)
+    run("install", file, "-c", config)
+    manifest = said("verify", file, "-c", config)["manifest"]
+    assert manifest["datasets"] == [{"name": "smd", "licence": "MIT"}, {"name": "skab", "licence": "GPL-3.0"}]
+    assert {name: record["options"]["method"] for name, record in manifest["training"].items()} == {
+        method: method for method in METHODS
+    }
+    assert "head.prior" not in manifest["tensors"]
+    settings = load(config)
+    assert assembly.rules(settings).prior == Prior()
+    for method in METHODS:
+        chosen = settings.model_copy(update={"adaptation": AdaptationSettings(method=method)})
+        adapter = assembly.rules(chosen).adapter
+        assert isinstance(adapter, Descending)
+        assert adapter.method == method
+        assert adapter.remark(DETECTORS) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"model.hidden.weight": np.zeros((16, 3), np.float32)}, "is float32 (16, 3) and should be float32 (16, 52)"),
+        ({"model.other": np.zeros(3, np.float32)}, "tensor adapter.maml.model.other is not known here"),
+        ({"model.bend.bias": np.full(1, np.nan, np.float32)}, "tensor adapter.maml.model.bend.bias holds nan at (0)"),
+        ({"model.linear.weight": np.array(1.0, np.float32)}, "model.linear.weight is missing or a single number"),
+    ],
+)
+def test_meta_parameters_of_other_shapes_or_no_numbers_are_refused(
+    tmp_path: Path, key: Path, config: Path, changed: dict[str, NDArray[Any]], says: str
+) -> None:
+    file = tmp_path / "general-1.bundle"
+    prior = trained(tmp_path, changed=changed)
+    packing = ("pack", file, "--about", tmp_path / "about.json", "--key", key, "--adapter", prior)
+    if "nan" in says:
+        assert says in words(run(*packing, status=1))
+    else:
+        run(*packing)
+        assert says in words(run("install", file, "-c", config, status=1))
+        assert run("list", "-c", config).stdout.startswith("None is installed")
+
+
+def test_a_prior_without_meta_parameters_cannot_be_packed_as_an_adapter(tmp_path: Path, key: Path) -> None:
+    trained(tmp_path)
+    ridge, other = tmp_path / "ridge.safetensors", tmp_path / "other.safetensors"
+    record = {"options": {"method": "ridge"}, "machines": []}
+    save_file({"head.prior": np.zeros(3)}, ridge, {"record": json.dumps(record)})
+    save_file({"head.prior": np.zeros(3)}, other)
+    for path, says in ((ridge, "holds no meta-parameters of a head that descends"), (other, "is no trained prior")):
+        with pytest.raises(BundleError, match=says):
+            Trained.read(path)
+
+
+def test_check_tries_what_makes_heads_of_labels(
+    tmp_path: Path, key: Path, config: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def line() -> str:
+        result = CliRunner(env={"COLUMNS": "400", "TERM": "dumb"}).invoke(app, ["check", str(config), "--json"])
+        (found,) = (each for each in json.loads(result.stdout) if each["part"] == "adaptation")
+        return f"{found['works']}: {found['detail']}"
+
+    assert line() == "True: ridge"
+    config.write_text(f'{config.read_text()}[adaptation]\nmethod = "maml"\nworker_secs = 300\nworker_mb = 2048\n')
+    missing = "adaptation.method: maml needs a bundle in service with its meta-parameters; install one that was packed"
+    assert line().startswith(f"False: {missing}")
+    assert isinstance(assembly.rules(load(config)).adapter, Ridge)
+    assert f'{missing} with --adapter, or set method = "ridge"; ridge is used until then' in caplog.text
+    run("install", bundled(tmp_path, SigningKey.read(key), "maml"), "-c", config)
+    assert re.fullmatch(r"True: maml from general version 1, \d+\.\d s for a trial", line())
+    hide(tmp_path, monkeypatch, "torch.py", "raise ModuleNotFoundError('No module named torch', name='torch')")
+    assert line().startswith("False: maml needs torch, which is not installed; install appliance[train], or set")
