@@ -9,10 +9,9 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 import typer
-from rich.table import Table
 
 from appliance.commands.bench_detect import HOP, LENGTH, hum
-from appliance.commands.common import JsonOption, console, write_json
+from appliance.commands.common import JsonOption, console, list_table, write_json
 
 CHANNELS = 10
 METHODS = "ridge, prototype, maml, reptile, leo, learned_optimizer"
@@ -21,6 +20,8 @@ STRANGE = 6.0
 """By so much, in spreads of the noise, two channels rise during an event."""
 REPEATS, STARTS = 9, 3
 """Of what runs in this process, and of what starts one of its own."""
+_APART = ("descent_ms", "process_ms", "call_ms", "peak_mb")
+"""What is measured of a process of its own."""
 T = TypeVar("T")
 
 
@@ -41,10 +42,11 @@ def adapt(
 ) -> None:
     """Measure CPU and memory of learning from five labelled events, for each adapter.
 
-    "Head" is the adapter's CPU in this process, "calibration" ranks all stored normal windows under the new head,
-    "rehearsal" plays the old and the new head over all of them for the guard; "memory" is what this process holds more
-    than before. What descends does so in a process of its own, from made-up meta-parameters: "descent" is its CPU,
-    "call" the time on the clock with its start, "peak" its memory. Medians of nine runs, of three that start a process.
+    "Head" is the adapter's CPU in this process, "ranking" that of all stored normal windows under the new head for the
+    calibration, "guard" plays the old and the new head over all of them; "memory" is what this process holds more than
+    before. What descends does so in a process of its own, from made-up meta-parameters: "descent" and "process" are its
+    CPU, of the descent and of all, "call" the time on the clock, "peak" its memory. Medians of nine runs, of three that
+    start a process.
 
     Example: appliance bench adapt --windows 4000
     """
@@ -53,11 +55,12 @@ def adapt(
     if as_json:
         write_json(rows)
         return
-    table = Table(
-        "adapter", "head ms", "calibration ms", "rehearsal ms", "memory MB", "descent ms", "call ms", "peak MB"
-    )
+    table = list_table()
+    table.add_column("adapter\n", no_wrap=True)
+    for what in ("head", "ranking", "guard", "memory", "descent", "process", "call", "peak"):
+        table.add_column(f"{what}\n{'MB' if what in {'memory', 'peak'} else 'ms'}", justify="right")
     for row in rows:
-        apart = (row[key] for key in ("descent_ms", "call_ms", "peak_mb"))
+        apart = (row[key] for key in _APART)
         table.add_row(
             row["adapter"],
             f"{row['head_ms']:.1f}",
@@ -112,13 +115,9 @@ class _Descents:
 
     def medians(self) -> dict[str, float | None]:
         if not self._used:
-            return dict.fromkeys(("descent_ms", "call_ms", "peak_mb"))
-        cpu_secs, wall_secs, peak_mb = np.median(self._used, axis=0).tolist()
-        return {
-            "descent_ms": round(1e3 * cpu_secs, 1),
-            "call_ms": round(1e3 * wall_secs, 1),
-            "peak_mb": round(peak_mb, 1),
-        }
+            return dict.fromkeys(_APART)
+        *secs, peak_mb = np.median(self._used, axis=0).tolist()
+        return dict(zip(_APART, [*(round(1e3 * each, 1) for each in secs), round(peak_mb, 1)], strict=True))
 
 
 def _adapter(name: str, detectors: int, solver: _Descents) -> Any:

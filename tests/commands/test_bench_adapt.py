@@ -20,7 +20,7 @@ def test_adapters_are_measured_here_and_in_a_process_of_their_own() -> None:
     assert [row["adapter"] for row in rows] == ["ridge", "prototype", "maml"]
     assert all(row[key] > 0 for row in rows for key in ("head_ms", "calibration_ms", "rehearsal_ms"))
     assert [row["peak_mb"] is None for row in rows] == [True, True, False]
-    assert 0 < rows[2]["descent_ms"] < rows[2]["call_ms"]
+    assert 0 < rows[2]["descent_ms"] < rows[2]["process_ms"] < rows[2]["call_ms"]
 
 
 def test_every_adapter_is_measured_unless_told_otherwise() -> None:
