@@ -78,16 +78,7 @@ class Solver:
         asked = wire.written(
             {"method": method, **{f"meta/{name}": each for name, each in meta.items()}, **task._asdict()}
         )
-        limits = [f"{self._secs:g}", str(self._mb), str(os.getpid())]
-        with subprocess.Popen(
-            [sys.executable, "-m", _MODULE, *limits],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=Path(appliance.__file__).parents[1],  # where -m looks first: it must be this very package
-            env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"} | _ONE_THREAD,
-            start_new_session=True,
-        ) as process:
+        with self._started(method) as process:
             try:
                 answer, complaint = self._talk(process, asked, began + self._secs, method)
             finally:
@@ -106,6 +97,23 @@ class Solver:
                 f"{_BACK}"
             ) from error
         return part
+
+    def _started(self, method: str) -> subprocess.Popen[bytes]:
+        """Start the process; raises AdaptationError where the system has no room for one."""
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-m", _MODULE, f"{self._secs:g}", str(self._mb), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=Path(appliance.__file__).parents[1],  # where -m looks first: it must be this very package
+                env={name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"} | _ONE_THREAD,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise AdaptationError(
+                f"{method}: no process could be started for it ({error.strerror}); free memory, {_BACK}"
+            ) from error
 
     def _talk(self, process: subprocess.Popen[bytes], asked: bytes, until: float, method: str) -> tuple[bytes, bytes]:
         """Hand over the task and wait; raises AdaptationError where the time is over."""

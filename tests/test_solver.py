@@ -130,6 +130,11 @@ def test_what_libraries_print_does_not_come_between(tmp_path: Path, monkeypatch:
     assert Solver(SECS, MB)("maml", untrained("maml", FEATURES), TASK).linear.shape == (FEATURES,)
 
 
+def test_where_no_process_can_be_started_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert fails(Solver(SECS, MB)).startswith("maml: no process could be started for it (No such file or directory)")
+
+
 def test_weights_that_are_no_numbers_are_refused() -> None:
     meta = untrained("maml", FEATURES) | {"step_size.linear.weight": np.full((1, FEATURES), 1e308)}
     with pytest.raises(AdaptationError, match="maml ran off to infinity"):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from appliance.adapt import wire
 from appliance.adapt.adapters.descending import METHODS, Descending, shapes
@@ -77,6 +82,20 @@ def test_what_is_no_npz_or_could_run_is_refused() -> None:
     pickled = np.array([{}], dtype=object)
     with pytest.raises(ValueError, match="Object arrays cannot be saved"):
         wire.written({"a": pickled})
-    for raw in (b"", b"garbage", sound[: len(sound) // 2], sound[:-30], np.arange(3).tobytes()):
+    single = io.BytesIO()
+    np.save(single, np.arange(3))
+    for raw in (b"", b"garbage", sound[: len(sound) // 2], sound[:-30], single.getvalue()):
         with pytest.raises(ValueError, match="is no npz of arrays"):
             wire.read(raw)
+
+
+SOUND = wire.written({"method": "maml", "a": np.arange(20.0)})
+
+
+@given(st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.integers(0, 255)), max_size=4), st.integers(0, len(SOUND)))
+def test_whatever_is_changed_on_the_wire_raises_nothing_else(changes: list[tuple[int, int]], length: int) -> None:
+    raw = bytearray(SOUND)
+    for place, value in changes:
+        raw[place] = value
+    with contextlib.suppress(ValueError):
+        wire.read(bytes(raw[:length]) if len(changes) == 4 else bytes(raw))
