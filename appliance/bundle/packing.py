@@ -97,6 +97,10 @@ def write_inputs(folder: Path, about: About, tensors: Mapping[str, NDArray[Any]]
     (folder / "prior.safetensors").write_bytes(save(ordered))
 
 
+_START = "model."
+"""Of the names of the parameters from which a head descends; every method has some."""
+
+
 class Trained(NamedTuple):
     """Meta-parameters of a method, out of the prior that ``appliance meta-train`` made."""
 
@@ -121,13 +125,14 @@ class Trained(NamedTuple):
         try:
             with safetensors.safe_open(file, framework="np") as opened:
                 record = json.loads((opened.metadata() or {})["record"])
-                names = [name for name in opened.keys() if name.startswith(ADAPTER)]  # noqa: SIM118 - no dictionary
-                found = {name.removeprefix(ADAPTER): opened.get_tensor(name) for name in names}
+                stored = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no dictionary
+            beside = {name: each for name, each in stored.items() if name.startswith(ADAPTER)}  # of a whole model
+            found = {name.removeprefix(ADAPTER): each for name, each in (beside or stored).items()}
             method = str(record["options"]["method"])
             seen = {(each["machine"].partition("/")[0], each["licence"]) for each in record["machines"]}
         except (OSError, SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise BundleError(f"{file}: is no trained prior ({error}); {remedy}") from error
-        if not found:
+        if not any(name.startswith(_START) for name in found):
             raise BundleError(f"{file}: holds no meta-parameters of a head that descends; {remedy}")
         tensors = {f"{ADAPTER}{method}.{name}": each.astype(np.float32) for name, each in found.items()}
         return cls(method, tensors, record, tuple(Dataset(*each) for each in sorted(seen)))

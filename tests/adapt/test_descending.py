@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.adapt import wire
@@ -92,6 +92,7 @@ def test_what_is_no_npz_or_could_run_is_refused() -> None:
 SOUND = wire.written({"method": "maml", "a": np.arange(20.0)})
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(SOUND) - 1), st.integers(0, 255)), max_size=4), st.integers(0, len(SOUND)))
 def test_whatever_is_changed_on_the_wire_raises_nothing_else(changes: list[tuple[int, int]], length: int) -> None:
     raw = bytearray(SOUND)

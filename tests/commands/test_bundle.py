@@ -226,8 +226,10 @@ def test_the_service_trusts_labels_as_the_bundle_in_service_says(
 ABOUT = {"name": "general", "version": 1, "datasets": [{"name": "smd", "licence": "MIT"}], "metrics": {}}
 
 
-def trained(tmp_path: Path, method: str = "maml", changed: Mapping[str, NDArray[Any]] | None = None) -> Path:
-    """A prior as ``appliance meta-train`` writes it, meta-parameters beside what a bundle has no use for."""
+def trained(
+    tmp_path: Path, method: str = "maml", changed: Mapping[str, NDArray[Any]] | None = None, *, beside: bool = True
+) -> Path:
+    """A prior as ``appliance meta-train`` writes it: meta-parameters, beside what a bundle has no use for or alone."""
     found = untrained(method, 2 * DETECTORS) | dict(changed or {})
     record = {
         "options": {"method": method, "steps": 5},
@@ -235,6 +237,7 @@ def trained(tmp_path: Path, method: str = "maml", changed: Mapping[str, NDArray[
     }
     path = tmp_path / f"{method}.safetensors"
     tensors = {f"adapter.{name}": each for name, each in found.items()} | {"head.prior": np.zeros(4, np.float32)}
+    tensors = tensors if beside else found
     save_file(tensors, path, {"record": json.dumps(record)})
     (tmp_path / "about.json").write_text(json.dumps(ABOUT))
     return path
@@ -244,7 +247,8 @@ def test_what_meta_train_made_is_packed_beside_how_far_labels_are_trusted(
     tmp_path: Path, key: Path, config: Path
 ) -> None:
     file = tmp_path / "general-1.bundle"
-    adapters = [part for method in METHODS for part in ("--adapter", trained(tmp_path, method))]
+    priors = [trained(tmp_path, method, beside=method != "leo") for method in METHODS]
+    adapters = [part for prior in priors for part in ("--adapter", prior)]
     run("pack", file, "--about", tmp_path / "about.json", "--key", key, *adapters)
     run("install", file, "-c", config)
     manifest = said("verify", file, "-c", config)["manifest"]

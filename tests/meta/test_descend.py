@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from appliance.adapt.adapters.descending import METHODS
 from appliance.adapt.task import Task
+from appliance.meta.adapters import algorithm
+from appliance.meta.algorithms.reptile import Reptile
 from appliance.meta.descend import descend
 from appliance.records import Floats
 from tests.adapt.descents import untrained
@@ -42,15 +45,17 @@ def test_reptile_ends_where_gradients_by_hand_lead() -> None:
         meta[f"model.{name}"].copy()
         for name in ("linear.weight", "hidden.weight", "hidden.bias", "bend.weight", "linear.bias", "bend.bias")
     )
+    made, _ = algorithm("reptile", torch.zeros(FEATURES), 0)
+    assert isinstance(made, Reptile)
     x = given.features
-    for _ in range(5):
+    for _ in range(made.steps):
         units = np.tanh(x @ hidden.T + offset)
         odds = x @ w[0] + bias + units @ b[0] + bend_bias
         miss: Floats = given.weight * (1.0 / (1.0 + np.exp(-odds)) - given.is_fault)
         back = miss[:, None] * b[0] * (1.0 - units**2)
         slopes = [miss @ x, back.T @ x, back.sum(axis=0), miss @ units, miss.sum(), miss.sum()]
         for param, slope in zip((w, hidden, offset, b, bias, bend_bias), slopes, strict=True):
-            np.subtract(param, 0.1 * slope, out=param)
+            np.subtract(param, made.step_size * slope, out=param)
     found = descend("reptile", meta, given)
     for one, other in zip(
         (found.linear, found.hidden, found.offset, found.bend), (w[0], hidden, offset, b[0]), strict=True
