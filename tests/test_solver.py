@@ -136,7 +136,7 @@ def test_where_no_process_can_be_started_it_is_said(monkeypatch: pytest.MonkeyPa
 
 
 def test_weights_that_are_no_numbers_are_refused() -> None:
-    meta = untrained("maml", FEATURES) | {"step_size.linear.weight": np.full((1, FEATURES), 1e308)}
+    meta = untrained("maml", FEATURES) | {"model.bend.weight": np.full((1, 16), np.inf)}
     with pytest.raises(AdaptationError, match="maml ran off to infinity"):
         Descending("maml", meta, Solver(SECS, MB)).try_out()
 

@@ -56,7 +56,7 @@ def test_it_can_be_tried_out_without_a_machine(method: str) -> None:
 
 
 def test_what_ran_off_to_infinity_judges_nothing() -> None:
-    meta = untrained("maml", 2 * DETECTORS) | {"step_size.linear.weight": np.full((1, 2 * DETECTORS), 1e308)}
+    meta = untrained("maml", 2 * DETECTORS) | {"model.bend.weight": np.full((1, 16), np.inf)}
     with pytest.raises(AdaptationError, match="maml ran off to infinity; install a bundle"):
         Descending("maml", meta, descend).adapt(Prior(), support(SPANS))
 

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from appliance.bundle.keys import format_public_key
 from appliance.bundle.shelf import Shelf
+from appliance.store import packing
 from appliance.store.database import Database
 from tests.adapt.descents import bundled
 from tests.bundle.made import KEY
@@ -47,6 +49,11 @@ def taught(appliance: Appliance, folder: Path) -> Appliance:
     """Install a bundle with meta-parameters."""
     Shelf(appliance.data_dir / "bundles", {"own": KEY.public}).install(bundled(folder, KEY, "maml"))
     return appliance
+
+
+def parts(body: bytes) -> bytes:
+    """Return what was descended to, of a stored head."""
+    return packing.pack(packing.unpack(zstandard.decompress(body))["head"]["parts"])
 
 
 def ready(appliance: Appliance) -> Appliance:
@@ -134,4 +141,16 @@ def test_what_ran_out_of_time_is_said_kept_and_not_made_by_a_replay(
     ready(appliance)
     plant.publish(broker.port, SENT[LABEL + 1 :])
     appliance.drain(SENT[LABEL + 1 :])
-    assert appliance.rows("SELECT count(*) FROM heads WHERE machine = 'fan' AND number = 1 AND words LIKE 'catches%'")
+    ((number, words),) = appliance.rows("SELECT number, words FROM heads")
+    assert number == 1, "the replay must have made none"
+    assert "of 1 labelled fault" in words
+    wait = ("--wait", "60", "--json")
+    back = json.loads(appliance.command("rollback", "fan", *wait).stdout)
+    assert back["learned"] == "back to what it was before any label"
+    for _ in range(2):
+        appliance.kill()
+        ready(appliance)
+        again = json.loads(appliance.command("adapt", "fan", *wait).stdout)
+        assert "of 1 labelled fault" in again["learned"]
+    (before,), (after,) = appliance.rows("SELECT body FROM heads WHERE number > 2")
+    assert parts(after) == parts(before)

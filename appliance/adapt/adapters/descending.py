@@ -26,7 +26,8 @@ Solver = Callable[[str, Meta, Task], Bent]
 SIZED_BY = "model.linear.weight"
 """The parameter [1, feature] that every method has, by which the sizes of all others follow."""
 _UNITS, _LATENTS, _OPTIMIZER_UNITS, _RELATION_LAYERS = 16, 16, 20, 3
-_TRIAL = 4
+_TRIAL = 128
+"""Examples of each kind: about as many as a task has."""
 
 
 def _maml(model: dict[str, tuple[int, ...]], _: int) -> dict[str, tuple[int, ...]]:
