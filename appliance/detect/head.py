@@ -170,7 +170,7 @@ class Head:
         """Return the strangeness of one window with traits [trait], in the light of the labels."""
         if self.tails is None and self.forgiven is None:
             return strangeness
-        return float(self.rescore(Traces(np.array([strangeness]), traits[None], detectors))[0])
+        return float(self.rescore(Traces(np.array([strangeness]), traits[None], detectors).kept())[0])
 
     def rescore(self, traces: Traces) -> Floats:
         """Return the strangeness of windows [n] in the light of the labels; NaN stays NaN.
