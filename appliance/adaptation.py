@@ -18,13 +18,13 @@ import numpy as np
 
 from appliance.adapt.adapters import ADAPTERS, DEFAULT
 from appliance.adapt.prior import Prior
-from appliance.adapt.promote import Budget, in_words, show, veto
+from appliance.adapt.promote import Budget, Flags, in_words, show, veto
 from appliance.adapt.support import Span, Support, Verdict
 from appliance.archive import KEPT_HEADS
 from appliance.detect.calibrate import Calibrator
 from appliance.detect.detector import Detector
 from appliance.detect.head import Head
-from appliance.detect.traces import Traces
+from appliance.detect.traces import Traces, halved
 from appliance.incidents import AlertRules
 from appliance.labels import Labels
 from appliance.records import Floats, HeadRecord, LabelVerdict, Model, Trace, TraceBlock
@@ -62,7 +62,8 @@ class Past:
     """What there is to learn from, and the time of each window."""
 
     support: Support
-    """For learning: what was under an alert that nobody has called false is not taken to be normal."""
+    """For learning: what was under an alert that nobody has called false is not taken to be normal, unless faults were
+    labelled before and after it."""
     rehearsed: Support
     """For the guard: there it counts."""
     ends: Floats
@@ -237,7 +238,9 @@ class Adaptation:
         whole = Support.of(fit.warm_up, seen, spans, straddle=self._straddle)
         suspect = np.zeros(len(ends), dtype=bool)
         for since, until in labels.suspected():
-            suspect |= (ends > since) & (ends - self._length_secs < until)
+            under = (ends > since) & (ends - self._length_secs < until)
+            faults = [span for span in spans if span.verdict == "fault" and under[span.first : span.end].any()]
+            suspect |= under & ~_between(faults, len(ends))
         suspect[whole.false_alarm] = False
         return Past(replace(whole, normal=whole.normal[~suspect[whole.normal]]), whole, ends, len(used))
 
@@ -265,6 +268,14 @@ class Adaptation:
         self._line = [(number, labels) for number, labels in state["line"]]
 
 
+def _between(faults: list[Span], windows: int) -> Flags:
+    """Flag what [window] lies between two faults: whoever marks two of them apart has seen that it is none."""
+    flags = np.zeros(windows, dtype=bool)
+    if len(faults) > 1:
+        flags[min(each.first for each in faults) : max(each.end for each in faults)] = True
+    return flags
+
+
 def _calibrated(fit: Fit, head: Head, past: Past) -> Calibrator:
     return fit.detector.recalibrated(head, fit.warm_up, past.support.past[past.support.normal])
 
@@ -276,9 +287,5 @@ def block_of(machine: str, model: int, ends: list[float], traces: list[Trace]) -
         model,
         np.array(ends),
         np.array([trace.strangeness for trace in traces], dtype=np.float32),
-        np.clip(np.array([trace.traits for trace in traces]), *_HALF).astype(np.float16),
+        halved(np.array([trace.traits for trace in traces])),
     )
-
-
-_HALF = (-65504.0, 65504.0)
-"""What a number of half precision can be."""

@@ -101,6 +101,22 @@ def test_what_alerted_and_nobody_has_spoken_of_is_not_taken_to_be_normal(lived: 
     assert outcome.heads[0].words.startswith("catches 1 of 1 labelled fault (before: 1)")
 
 
+def test_what_lies_between_two_faults_under_one_alert_is_taken_to_be_normal(lived: Plant) -> None:
+    """A machine that has changed for good stands under one alert: whoever marks faults in it leaves out the rest."""
+    plant, now = copy.deepcopy(lived), AFTER
+    for _ in range(2):
+        plant.send([*readings(range(now, now + 400), offset=2.0), *readings(range(now + 400, now + 480), offset=2.6)])
+        now += 480
+    assert plant.pipeline.machines["m"].incidents.is_open
+
+    def as_since(first: int) -> float:
+        plant.send([fault(first, now)])
+        return median(copy.deepcopy(plant).send(readings(range(now, now + 200), offset=2.0)), now, 200)
+
+    with_one, with_both = as_since(AFTER + 400), as_since(AFTER + 880)
+    assert with_both < with_one - 1
+
+
 def test_an_alert_that_was_right_is_given_back_to_the_budget(lived: Plant) -> None:
     """Until the operator has said so, it has raised the threshold like a false one."""
     plant = copy.deepcopy(lived)
