@@ -139,6 +139,26 @@ def test_an_alert_that_was_right_is_given_back_to_the_budget(lived: Plant) -> No
     assert spent() == pytest.approx(after, abs=0.02)
 
 
+def test_a_label_on_an_earlier_alert_gives_it_back_too(lived: Plant) -> None:
+    """Labels come when somebody has time: on Monday, for what alerted on Saturday."""
+    plant, now = copy.deepcopy(lived), AFTER
+
+    def spent() -> float:
+        detector = plant.pipeline.machines["m"]._detector
+        assert detector is not None
+        return detector.calibrator.correction
+
+    before = spent()
+    for _ in range(2):
+        plant.send([*readings(range(now, now + 80), offset=8.0), *readings(range(now + 80, now + 4000))])
+        now += 4000
+    assert spent() > before + 0.9
+    plant.send([fault(AFTER, now)])
+    assert spent() == pytest.approx(before + 0.5, abs=0.02)
+    plant.send([fault(AFTER + 4000, now)])
+    assert spent() == pytest.approx(before, abs=0.02)
+
+
 def test_one_step_back_and_one_more(lived: Plant) -> None:
     plant = copy.deepcopy(lived)
     probe = [*readings(range(AFTER, AFTER + 80)), *slight(AFTER + 80)]
