@@ -18,7 +18,7 @@ import numpy as np
 
 from appliance.adapt.adapters import ADAPTERS, DEFAULT
 from appliance.adapt.prior import Prior
-from appliance.adapt.promote import Budget, Flags, in_words, show, veto
+from appliance.adapt.promote import Budget, Flags, Rehearsal, gives_way, in_words, veto
 from appliance.adapt.support import Span, Support, Verdict
 from appliance.archive import KEPT_HEADS
 from appliance.detect.calibrate import Calibrator
@@ -147,17 +147,19 @@ class Adaptation:
         if past is None or not (past.labels or self._line):
             return None
         head = ADAPTERS[DEFAULT]().adapt(self._prior, past.support)
-        calibrator = _calibrated(fit, head, past)
-        before, after = (
-            show(*each, past.rehearsed, past.ends, rules=self._rules, budget=self._budget)
-            for each in ((fit.detector.head, fit.detector.calibrator), (head, calibrator))
-        )
+        rehearsed = self._rehearsed(head, past)
+        calibrator = fit.detector.calibrator.again(rehearsed.warm_up, rehearsed.past[past.support.normal])
+        before = self._rehearsed(fit.detector.head, past).show(fit.detector.calibrator)
+        calibrator, after = gives_way(rehearsed, calibrator, before, self._budget)
         words = in_words(before, after)
         harm = veto(before, after, self._budget)
         if harm is not None:
             self.words = f"not taken into service: {harm}; a head of the labels {words}"
             return Adapted(self.words, None)
         return self._into_service(fit, head, calibrator, words, past.labels, self._line)
+
+    def _rehearsed(self, head: Head, past: Past) -> Rehearsal:
+        return Rehearsal(head, past.rehearsed, past.ends, rules=self._rules, budget=self._budget)
 
     def begin_again(
         self, detector: Detector, model: Model, labels: Labels, retraced: Iterable[tuple[float, Trace]]

@@ -91,7 +91,7 @@ def _stored(windows: int, channels: int) -> Stored:
 
 def _measure(name: str, adapter: Any, stored: Stored, windows: int, channels: int) -> dict[str, Any]:
     from appliance.adapt.prior import Prior  # noqa: PLC0415
-    from appliance.adapt.promote import Budget, show  # noqa: PLC0415
+    from appliance.adapt.promote import Budget, Rehearsal  # noqa: PLC0415
     from appliance.adapt.support import Support  # noqa: PLC0415
     from appliance.incidents import AlertRules  # noqa: PLC0415
     from appliance.service import rss_mb  # noqa: PLC0415
@@ -105,8 +105,8 @@ def _measure(name: str, adapter: Any, stored: Stored, windows: int, channels: in
     calibrator, calibration_ms = _median_ms(partial(detector.recalibrated, head, warm_up, past[support.normal]))
 
     def rehearse() -> None:
-        for each in ((detector.head, detector.calibrator), (head, calibrator)):
-            show(*each, support, ends, rules=AlertRules(), budget=per_week)
+        for each, its in ((detector.head, detector.calibrator), (head, calibrator)):
+            Rehearsal(each, support, ends, rules=AlertRules(), budget=per_week).show(its)
 
     _, rehearsal_ms = _median_ms(rehearse)
     return {
