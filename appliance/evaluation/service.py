@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import itertools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -229,7 +228,7 @@ def _watch(
     kept, waiting, seen, windows = since.kept.copy(), list(since.waiting), since.samples, 0
     forks = {}
     left = list(moments)
-    samples = itertools.islice(_samples(trial, timeline(trial)), seen, None)
+    samples = _samples(trial, timeline(trial), after=seen)
     while True:
         while waiting:
             judged = machine.take(waiting.pop(0), kept.history)
@@ -322,13 +321,21 @@ class _Watch:
         return self._hop_of.get(round(end / self._period_secs))
 
 
-def _samples(trial: Trial, cells: Cells) -> Iterator[Sample]:
-    """Yield the readings in order of time, and at last the news that time goes on, which closes the last window."""
-    for cell, row in zip(cells.tolist(), trial.values.tolist(), strict=True):
+def _samples(trial: Trial, cells: Cells, after: int = 0) -> Iterator[Sample]:
+    """Yield the readings in order of time, and at last the news that time goes on, which closes the last window.
+
+    Parameters
+    ----------
+    after
+        So many samples are left out.
+    """
+    held = np.flatnonzero(~np.isnan(trial.values).all(axis=1))
+    rest = held[after:]
+    for cell, row in zip(cells[rest].tolist(), trial.values[rest].tolist(), strict=True):
         readings = {name: value for name, value in zip(trial.channels, row, strict=True) if value == value}  # noqa: PLR0124 - not NaN
-        if readings:
-            yield Sample(trial.machine, cell * trial.period_secs, readings)
-    yield Sample(trial.machine, (int(cells[-1]) + trial.length + 1) * trial.period_secs, {})
+        yield Sample(trial.machine, cell * trial.period_secs, readings)
+    if after <= len(held):
+        yield Sample(trial.machine, (int(cells[-1]) + trial.length + 1) * trial.period_secs, {})
 
 
 def _warm_up_windows(trial: Trial, spec: GridSpec, cells: Cells) -> int:
