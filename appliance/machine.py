@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from appliance.adapt.prior import Prior
 from appliance.adapt.promote import Budget
-from appliance.adaptation import Adaptation
+from appliance.adaptation import Adaptation, Adapted
 from appliance.detect.calibrate import Threshold
 from appliance.detect.detector import Detector, DetectorOptions
 from appliance.detect.fitting import fit
@@ -62,8 +62,8 @@ class Judged(NamedTuple):
     """What the detector saw, of a window that has a score."""
     traces: list[TraceBlock]
     """What is to be kept of that."""
-    head: HeadRecord | None
-    """Where a new fit came with one."""
+    adapted: Adapted | None
+    """What a new fit has learned from what was said before it."""
 
 
 class Machine:
@@ -134,8 +134,7 @@ class Machine:
             spent = self._detector.spend(opened, self._windows_per_week, self._budget)
         sensor_alerts = [] if screened is None else self.sensor_incidents.update(score, screened.latest, bad)
         self._labels.note(sensor_alerts)
-        if alert is not None:
-            self._labels.note([alert], spent=spent if opened else 0.0)
+        self._labels.note([] if alert is None else [alert], spent=spent if opened else 0.0)
         reason = self._refits.take(
             score,
             alert,
@@ -158,13 +157,13 @@ class Machine:
                 else:
                     self._refits.first_fitted(window.end, "new_normal" if self._version else None)
                 model = self._fit(history, blocks)
-        head = None
+        adapted = None
         if model is not None:
-            again, head = self._teach(model, history, blocks, window.end)
+            again, adapted = self._teach(model, history, blocks, window.end)
             traces += again
         self._remember(closed.settled, score, screened)
         self._last = score
-        return Judged(score, alert, sensor_alerts, blocks, model, trace, traces, head)
+        return Judged(score, alert, sensor_alerts, blocks, model, trace, traces, adapted)
 
     def _note_silence(self, start: float) -> None:
         """Keep the past in step with the clock where windows were stepped over."""
@@ -238,6 +237,7 @@ class Machine:
             contributions=contributions,
             signals=signals(window),
             sensor_faults={} if screened is None else screened.sensor_faults,
+            head=0 if self._detector is None else self._adaptation.in_service,
         )
         return score, trace
 
@@ -280,7 +280,7 @@ class Machine:
 
     def _teach(
         self, model: Model, history: History, fresh: Sequence[Block], end: float
-    ) -> tuple[list[TraceBlock], HeadRecord | None]:
+    ) -> tuple[list[TraceBlock], Adapted | None]:
         """Have a new fit look at what was labelled before it, and make a head of that."""
         assert self._detector is not None
         assert self._began is not None

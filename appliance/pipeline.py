@@ -30,7 +30,7 @@ from appliance.ingest.commands import COMMAND, command_route
 from appliance.ingest.labels import LABEL, label_route
 from appliance.ingest.reasons import likely, refuse
 from appliance.ingest.topics import Route, Router
-from appliance.operators import take_command, take_label
+from appliance.operators import note_learned, take_command, take_label
 from appliance.records import Command, Decoded, Message, Model, Outcome, Quarantined, Sample, TopicMatch
 from appliance.refit import RefitRules
 from appliance.screening import StateSource
@@ -189,8 +189,7 @@ class Pipeline:
             outcome.alerts += verdict.sensor_alerts
             if verdict.model is not None:
                 outcome.models[name] = verdict.model
-            if verdict.head is not None:
-                outcome.heads.append(verdict.head)
+            note_learned(verdict.adapted, outcome)
         if placement.closed or is_new:
             outcome.statuses[name] = machine.status(message.received_at)
 

@@ -11,7 +11,7 @@ from appliance.archive import Archive
 from appliance.detect.traces import Traces
 from appliance.ingest.reasons import likely, refuse
 from appliance.machine import Machine
-from appliance.records import Alert, Label, LabelVerdict
+from appliance.records import Alert, AttemptCause, Label, LabelVerdict
 
 
 class Heeded(NamedTuple):
@@ -54,17 +54,18 @@ class TaughtMachine(Machine):
         else:
             changed = self.incidents.judge(label.verdict, label.start, end, at)
             self._heed(label.verdict, label.start, min(end, newest), newest)
-        adapted = self.adapt(archive) if label.channel is None else None
+        adapted = self.adapt(archive, label.id) if label.channel is None else None
         if adapted is not None and changed is not None:
             changed = self.incidents.note(adapted.words)
         alerts = [] if changed is None else [changed]
         self._labels.note(alerts)
         return Heeded(label if adapted is None else replace(label, learned=adapted.words), alerts, adapted)
 
-    def adapt(self, archive: Archive) -> Adapted | None:
-        """Make a head of all labels; None where there is nothing to learn from."""
+    def adapt(self, archive: Archive, said: str | None = None) -> Adapted | None:
+        """Make a head of all labels, ``said`` the id of the last; None where there is nothing to learn from."""
         fit = self._in_service(archive)
-        adapted = None if fit is None else self._adaptation.adapt(fit, self._labels)
+        cause: AttemptCause = "command" if said is None else "label"
+        adapted = None if fit is None else self._adaptation.adapt(fit, self._labels, cause, said)
         return self._rescaled(adapted)
 
     def roll_back(self, archive: Archive) -> Adapted | None:

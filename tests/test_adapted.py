@@ -78,6 +78,41 @@ def test_labelled_faults_are_recognised_when_they_come_back(lived: Plant) -> Non
     assert {score.trust for score in found.scores} == {"adapted(2)"}
 
 
+def test_a_score_leads_to_the_label_that_changed_it(lived: Plant) -> None:
+    plant = copy.deepcopy(lived)
+    outcome = plant.send(
+        [
+            *readings(range(AFTER, AFTER + 40)),
+            fault(FIRST, AFTER + 40, id="seven"),
+            *readings(range(AFTER + 40, AFTER + 80)),
+            told("adapt", at=AFTER + 80),
+            told("rollback", at=AFTER + 81),
+            *readings(range(AFTER + 81, AFTER + 160)),
+        ]
+    )
+    assert [(each.cause, each.label, each.head, each.labels) for each in outcome.attempts] == [
+        ("label", "seven", 1, 1),
+        ("command", None, 2, 1),
+        ("rollback", None, 3, 1),
+    ]
+    said, asked, back = outcome.attempts
+    assert (said.words, said.vetoed, said.faults) == (outcome.labels[0].learned, None, 1)
+    assert f"catches {said.caught} of 1 labelled fault (before: {said.caught_before}); {said.alerts:.1f}" in said.words
+    assert asked.at < back.at < asked.at + 1e-3, "after the same window, and yet points of their own"
+    judged = {score.end: score.head for score in outcome.scores}
+    changed = [said, *(each for each in outcome.attempts if each.cause == "rollback")]
+    for end, head in judged.items():
+        assert head == max((each.head for each in changed if each.at < end), default=0)
+    assert set(judged.values()) == {0, 1, 3}
+
+
+def test_a_vetoed_attempt_says_why_and_leaves_the_head(lived: Plant) -> None:
+    plant = copy.deepcopy(lived)
+    (attempt,) = plant.send([told("rollback", at=AFTER)]).attempts
+    assert (attempt.cause, attempt.head, attempt.vetoed) == ("rollback", 0, attempt.words)
+    assert attempt.caught is None
+
+
 def test_normal_operation_stays_below_the_threshold_after_labels(lived: Plant) -> None:
     plant = copy.deepcopy(lived)
     plant.send([fault(FIRST, AFTER), fault(AGAIN, AFTER)])
@@ -230,6 +265,7 @@ def test_labels_teach_the_next_fit_too(lived: Plant) -> None:
         assert outcomes[-1].models["m"].version == 2
     missed, found = outcomes
     assert "of 2 labelled faults" in found.heads[-1].words
+    assert [(each.cause, each.head) for each in found.attempts] == [("refit", 3)]
     assert [score.trust for score in found.scores][-1] == "adapted(2)"
     assert median(found, AFTER + 80) > median(missed, AFTER + 80) + 1
 
@@ -284,11 +320,12 @@ def test_a_restart_at_any_message_around_labels_and_commands_changes_nothing(liv
         resumed.pipeline.remember(messages[:first])
         part = resumed.send(messages[first:end])
         states |= resumed.pipeline.checkpoint()
-        for name in ("scores", "alerts", "labels", "heads"):
+        for name in ("scores", "alerts", "labels", "heads", "attempts"):
             getattr(found, name).extend(getattr(part, name))
     assert [head.words for head in found.heads] == [head.words for head in expected.heads]
     assert packing.pack([head.state for head in found.heads]) == packing.pack([head.state for head in expected.heads])
     assert found.alerts == expected.alerts
+    assert found.attempts == expected.attempts
     assert found.scores == expected.scores
     assert packing.pack(states["machine/m"]) == packing.pack(whole.pipeline.checkpoint()["machine/m"])
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.adapt.support import Span
+from appliance.adaptation import Adapted
 from appliance.config import DetectionSettings
 from appliance.detect.detector import DetectorOptions
 from appliance.detect.scales import LONGEST
@@ -177,8 +178,11 @@ class _Kept:
     def keep(self, judged: Judged) -> None:
         self.blocks += judged.blocks
         self.seen += judged.traces
-        self.heads += [] if judged.head is None else [judged.head]
+        self.learn(judged.adapted)
         self.fit = judged.model or self.fit
+
+    def learn(self, adapted: Adapted | None) -> None:
+        self.heads += [] if adapted is None or adapted.record is None else [adapted.record]
 
     def history(self, machine: str, start: float, end: float) -> list[Block]:
         return [block for block in self.blocks if start <= block.start < end]
@@ -258,8 +262,7 @@ def _teach(machine: TaughtMachine, lesson: Lesson, watch: _Watch, kept: _Kept) -
         label = Label(str(number), machine.name, span.verdict, start, min(end, newest), newest)
         said_at = newest + 3600.0 * number  # nobody says a hundred things in an hour
         heeded, secs = timed(functools.partial(machine.label, label, said_at, kept))
-        if heeded.adapted is not None and heeded.adapted.record is not None:
-            kept.heads.append(heeded.adapted.record)
+        kept.learn(heeded.adapted)
     return secs
 
 
