@@ -18,19 +18,21 @@ import numpy as np
 
 from appliance.adapt.adapters.base import Adapter
 from appliance.adapt.prior import Prior
-from appliance.adapt.promote import Budget, in_words, show, veto
+from appliance.adapt.promote import Budget, Flags, Rehearsal, gives_way, in_words, veto
 from appliance.adapt.support import Span, Support, Verdict
 from appliance.archive import KEPT_HEADS
 from appliance.detect.calibrate import Calibrator
 from appliance.detect.detector import Detector
 from appliance.detect.head import Head
-from appliance.detect.traces import Traces
+from appliance.detect.traces import Traces, halved
 from appliance.errors import AdaptationError
 from appliance.incidents import AlertRules
 from appliance.labels import Labels
-from appliance.records import Floats, HeadRecord, LabelVerdict, Model, Trace, TraceBlock
+from appliance.records import Attempt, AttemptCause, Floats, HeadRecord, LabelVerdict, Model, Trace, TraceBlock
 from appliance.windows import GridSpec
 
+_TICK_SECS, _TICKS = 1e-6, 1000
+"""Between two attempts after the same window, and how many there may be: a hundred labels are taken in an hour."""
 TRACE_WINDOWS = 32
 """Windows in a stored block of traces: enough to compress, few enough to ride in a checkpoint until then."""
 _TEACH: dict[LabelVerdict, Verdict] = {"fault": "fault", "false_alarm": "false_alarm"}
@@ -56,8 +58,7 @@ class Adapted(NamedTuple):
     words: str
     record: HeadRecord | None
     """What is in service now, where that has changed."""
-    failure: str | None = None
-    """Why no head came of it, for the log."""
+    attempt: Attempt
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Past:
     """What there is to learn from, and the time of each window."""
 
     support: Support
-    """For learning: what was under an alert that nobody has called false is not taken to be normal."""
+    """For learning: what was under an alert that nobody has called false is not taken to be normal, unless faults were
+    labelled before and after it."""
     rehearsed: Support
     """For the guard: there it counts."""
     ends: Floats
@@ -98,6 +100,7 @@ class Adaptation:
         """That the head in service was made of."""
         self.words: str | None = None
         """What the last attempt brought."""
+        self._attempts = 0
         self._line: list[tuple[int, int]] = []  # (number, labels) of the heads one after the other, the last in service
 
     # ------------------------------------------------------------------------------------------------------ traces
@@ -146,28 +149,65 @@ class Adaptation:
 
     # ------------------------------------------------------------------------------------------------------ heads
 
-    def adapt(self, fit: Fit, labels: Labels) -> Adapted | None:
-        """Make a head of the labels and put it into service, unless it does harm; None where no label says anything."""
+    def adapt(self, fit: Fit, labels: Labels, cause: AttemptCause, said: str | None = None) -> Adapted | None:
+        """Make a head of the labels and put it into service, unless it does harm; None where no label says anything.
+
+        Parameters
+        ----------
+        said
+            The id of the label that was said last, where that is the cause.
+        """
         past = self._past(fit, labels)
         if past is None or not (past.labels or self._line):
             return None
         try:
             head = self._adapter.adapt(self._prior, past.support)
         except AdaptationError as error:
-            self.words = f"no head came of the labels, what is in service stays: {error}"
-            return Adapted(self.words, None, f"{self._machine}: {error}")
-        calibrator = _calibrated(fit, head, past)
-        before, after = (
-            show(*each, past.rehearsed, past.ends, rules=self._rules, budget=self._budget)
-            for each in ((fit.detector.head, fit.detector.calibrator), (head, calibrator))
-        )
+            self.words = words = f"no head came of the labels, what is in service stays: {error}"
+            why = str(error)
+            attempt = Attempt(
+                self._machine,
+                self._moment(),
+                cause,
+                said,
+                self.in_service,
+                past.labels,
+                words,
+                vetoed=why,
+                failed=True,
+            )
+            return Adapted(words, None, attempt)
+        rehearsed = self._rehearsed(head, past)
+        calibrator = fit.detector.calibrator.again(rehearsed.warm_up, rehearsed.past[past.support.normal])
+        before = self._rehearsed(fit.detector.head, past).show(fit.detector.calibrator)
+        calibrator, after = gives_way(rehearsed, calibrator, before, self._budget)
         remark = self._adapter.remark(fit.warm_up.detectors)
         words = in_words(before, after) + (f"; {remark}" if remark else "")
         harm = veto(before, after, self._budget)
-        if harm is not None:
-            self.words = f"not taken into service: {harm}; a head of the labels {words}"
-            return Adapted(self.words, None)
-        return self._into_service(fit, head, calibrator, words, past.labels, self._line)
+        record = None
+        if harm is None:
+            record = self._into_service(fit, head, calibrator, words, past.labels, self._line)
+        else:
+            self.words = words = f"not taken into service: {harm}; a head of the labels {words}"
+        attempt = Attempt(
+            self._machine,
+            self._moment(),
+            cause,
+            said,
+            self.in_service,
+            past.labels,
+            words,
+            vetoed=harm,
+            faults=len(after.caught),
+            caught_before=sum(before.caught),
+            caught=sum(after.caught),
+            alerts_before=before.a_week,
+            alerts=after.a_week,
+        )
+        return Adapted(words, record, attempt)
+
+    def _rehearsed(self, head: Head, past: Past) -> Rehearsal:
+        return Rehearsal(head, past.rehearsed, past.ends, rules=self._rules, budget=self._budget)
 
     def begin_again(
         self, detector: Detector, model: Model, labels: Labels, retraced: Iterable[tuple[float, Trace]]
@@ -186,24 +226,35 @@ class Adaptation:
             return [block for block in blocks if start <= block.ends[0] < end]
 
         fit = Fit(detector, model.version, Traces.restore(model.state["warm_up"]), stored)
-        return blocks, self.adapt(fit, labels)
+        return blocks, self.adapt(fit, labels, "refit")
 
     def roll_back(self, fit: Fit, labels: Labels, stored: Callable[[str, int], HeadRecord | None]) -> Adapted:
         """Put the head before the present one into service again; ``stored`` reads one of the last."""
         past = self._past(fit, labels)
+        record, made_of = None, self.labels
         if not self._line or past is None:
-            return Adapted("there is no head to go back from: no label has changed anything since the last fit", None)
-        if len(self._line) == 1:
-            head, words = Head.prior(), "back to what it was before any label"
-            adapted = self._into_service(fit, head, _calibrated(fit, head, past), words, 0, [])
+            words = "there is no head to go back from: no label has changed anything since the last fit"
+        elif len(self._line) == 1:
+            head, words, made_of = Head.prior(), "back to what it was before any label", 0
+            record = self._into_service(fit, head, _calibrated(fit, head, past), words, made_of, [])
             self._line = []
-            return adapted
-        *line, (number, made_of), _ = self._line
-        record = stored(self._machine, number)
-        if record is None:
-            return Adapted(f"head {number} is no longer kept: only the last {KEPT_HEADS} are", None)
-        head, words = Head.restore(record.state["head"]), f"back to head {number}"
-        return self._into_service(fit, head, _calibrated(fit, head, past), words, made_of, line)
+        else:
+            *line, (number, made_of), _ = self._line
+            kept = stored(self._machine, number)
+            words = f"head {number} is no longer kept: only the last {KEPT_HEADS} are"
+            if kept is not None:
+                head, words = Head.restore(kept.state["head"]), f"back to head {number}"
+                record = self._into_service(fit, head, _calibrated(fit, head, past), words, made_of, line)
+        vetoed = None if record is not None else words
+        attempt = Attempt(
+            self._machine, self._moment(), "rollback", None, self.in_service, made_of, words, vetoed=vetoed
+        )
+        return Adapted(words, record, attempt)
+
+    def _moment(self) -> float:
+        """Return the time of the next attempt: in InfluxDB, one at the same time would take the place of the last."""
+        self._attempts += 1
+        return (self._newest or 0.0) + _TICK_SECS * (self._attempts % _TICKS)
 
     def forget(self) -> None:
         """Forget what the last fit saw and all heads of it."""
@@ -213,12 +264,12 @@ class Adaptation:
 
     def _into_service(
         self, fit: Fit, head: Head, calibrator: Calibrator, words: str, made_of: int, line: list[tuple[int, int]]
-    ) -> Adapted:
+    ) -> HeadRecord:
         fit.detector.adopt(head, calibrator)
         self.number = self.in_service = self.number + 1
         self.labels, self.words = made_of, words
         self._line = [*line, (self.number, made_of)][-KEPT_HEADS:]
-        return Adapted(words, HeadRecord(self._machine, self.number, words, fit.detector.adopted()))
+        return HeadRecord(self._machine, self.number, words, fit.detector.adopted())
 
     def _past(self, fit: Fit, labels: Labels) -> Past | None:
         if self._newest is None:
@@ -247,7 +298,9 @@ class Adaptation:
         whole = Support.of(fit.warm_up, seen, spans, straddle=self._straddle)
         suspect = np.zeros(len(ends), dtype=bool)
         for since, until in labels.suspected():
-            suspect |= (ends > since) & (ends - self._length_secs < until)
+            under = (ends > since) & (ends - self._length_secs < until)
+            faults = [span for span in spans if span.verdict == "fault" and under[span.first : span.end].any()]
+            suspect |= under & ~_between(faults, len(ends))
         suspect[whole.false_alarm] = False
         return Past(replace(whole, normal=whole.normal[~suspect[whole.normal]]), whole, ends, len(used))
 
@@ -258,6 +311,7 @@ class Adaptation:
             "pending": None if block is None else [block.ends, block.strangeness, block.traits],
             "newest": self._newest,
             "number": self.number,
+            "attempts": self._attempts,
             "in_service": self.in_service,
             "labels": self.labels,
             "words": self.words,
@@ -272,7 +326,16 @@ class Adaptation:
         self._newest = state["newest"]
         self.number, self.in_service, self.labels = state["number"], state["in_service"], state["labels"]
         self.words = state["words"]
+        self._attempts = state.get("attempts", 0)  # an older version did not count them
         self._line = [(number, labels) for number, labels in state["line"]]
+
+
+def _between(faults: list[Span], windows: int) -> Flags:
+    """Flag what [window] lies between two faults: whoever marks two of them apart has seen that it is none."""
+    flags = np.zeros(windows, dtype=bool)
+    if len(faults) > 1:
+        flags[min(each.first for each in faults) : max(each.end for each in faults)] = True
+    return flags
 
 
 def _calibrated(fit: Fit, head: Head, past: Past) -> Calibrator:
@@ -286,9 +349,5 @@ def block_of(machine: str, model: int, ends: list[float], traces: list[Trace]) -
         model,
         np.array(ends),
         np.array([trace.strangeness for trace in traces], dtype=np.float32),
-        np.clip(np.array([trace.traits for trace in traces]), *_HALF).astype(np.float16),
+        halved(np.array([trace.traits for trace in traces])),
     )
-
-
-_HALF = (-65504.0, 65504.0)
-"""What a number of half precision can be."""

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
@@ -31,11 +31,19 @@ from appliance.ingest.labels import label_route
 from appliance.ingest.topics import Route, TopicPattern
 from appliance.notify import Publish, build_notifier
 from appliance.pipeline import Pipeline, Rules, Source
-from appliance.records import Alert, Label, Score
+from appliance.records import Alert, Attempt, Label, Score
 from appliance.refit import RefitRules
 from appliance.screening import StateSource
 from appliance.solver import Solver
-from appliance.store.influx import InfluxOptions, InfluxSink, alert_lines, label_lines, score_lines, vitals_lines
+from appliance.store.influx import (
+    InfluxOptions,
+    InfluxSink,
+    alert_lines,
+    attempt_lines,
+    label_lines,
+    score_lines,
+    vitals_lines,
+)
 from appliance.store.logs import Logs, Vitals
 from appliance.store.retention import DAY_SECS, Limits
 from appliance.windows import GridSpec
@@ -217,66 +225,60 @@ def limits(settings: Settings) -> Limits:
     )
 
 
+AnyCourier = (
+    Courier[Score, str]
+    | Courier[Alert, str]
+    | Courier[Label, str]
+    | Courier[Attempt, str]
+    | Courier[Vitals, str]
+    | Courier[Alert, Alert]
+)
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class Outlets:
     """Everything that carries results out of the house."""
 
     influx: InfluxSink | None
     scores: Courier[Score, str] | None
-    alerts: Courier[Alert, str] | None
-    labels: Courier[Label, str] | None
-    vitals: Courier[Vitals, str] | None
+    others: list[AnyCourier]
+    """To InfluxDB beside the scores."""
     notifiers: list[Courier[Alert, Alert]]
 
     @property
-    def couriers(
-        self,
-    ) -> list[
-        Courier[Score, str] | Courier[Alert, str] | Courier[Label, str] | Courier[Vitals, str] | Courier[Alert, Alert]
-    ]:
+    def couriers(self) -> list[AnyCourier]:
         """Return all of them."""
-        exporters = [each for each in (self.scores, self.alerts, self.labels, self.vitals) if each is not None]
-        return [*exporters, *self.notifiers]
+        return [*([] if self.scores is None else [self.scores]), *self.others, *self.notifiers]
 
 
 def outlets(settings: Settings, logs: Logs, publish: Publish) -> Outlets:
     """Build the couriers to InfluxDB and to each notifier."""
     site, options = settings.site, influx_options(settings)
-    scores = alerts = labels = vitals = sink = None
+    sink = scores = None
+    others: list[AnyCourier] = []
     if options is not None:
         sink = InfluxSink(options)
-        scores = Courier(
-            "influxdb/scores",
-            logs=logs,
-            read=logs.scores,
-            parcels=lambda score: score_lines(site, score),
-            sink=sink,
-            batch_records=SCORES_AT_ONCE,
-        )
-        alerts = Courier(
-            "influxdb/alerts",
-            logs=logs,
-            read=logs.alerts,
-            parcels=lambda alert: alert_lines(site, alert),
-            sink=sink,
-            batch_records=SCORES_AT_ONCE,
-        )
-        labels = Courier(
-            "influxdb/labels",
-            logs=logs,
-            read=logs.labels,
-            parcels=lambda label: label_lines(site, label),
-            sink=sink,
-            batch_records=SCORES_AT_ONCE,
-        )
-        vitals = Courier(
-            "influxdb/vitals",
-            logs=logs,
-            read=logs.vitals,
-            parcels=lambda pulse: vitals_lines(site, pulse),
-            sink=sink,
-            batch_records=SCORES_AT_ONCE,
-        )
+
+        def exporter(
+            name: str, read: Callable[[int, int], list[tuple[int, T]]], lines: Callable[[str, T], list[str]]
+        ) -> Courier[T, str]:
+            return Courier(
+                f"influxdb/{name}",
+                logs=logs,
+                read=read,
+                parcels=partial(lines, site),
+                sink=sink,
+                batch_records=SCORES_AT_ONCE,
+            )
+
+        scores = exporter("scores", logs.scores, score_lines)
+        others = [
+            exporter("alerts", logs.alerts, alert_lines),
+            exporter("labels", logs.labels, label_lines),
+            exporter("adaptation", logs.attempts, attempt_lines),
+            exporter("vitals", logs.vitals, vitals_lines),
+        ]
     notifiers = [
         Courier(
             f"notify/{entry.type}-{zlib.crc32(entry.model_dump_json().encode()):08x}",
@@ -288,4 +290,4 @@ def outlets(settings: Settings, logs: Logs, publish: Publish) -> Outlets:
         )
         for entry in settings.notify
     ]
-    return Outlets(sink, scores, alerts, labels, vitals, notifiers)
+    return Outlets(sink, scores, others, notifiers)

@@ -37,6 +37,8 @@ class Named(NamedTuple):
     closed_at: float | None
     channel: str | None
     """Of a sensor's alert."""
+    spent: float = 0.0
+    """Of the fit's budget, in scores."""
 
 
 class Piece(NamedTuple):
@@ -64,12 +66,13 @@ class Labels:
     def __contains__(self, label: Label) -> bool:
         return label.id in self._labels
 
-    def note(self, alerts: Iterable[Alert]) -> None:
-        """Remember alerts, so that a label may name them."""
+    def note(self, alerts: Iterable[Alert], *, spent: float = 0.0) -> None:
+        """Remember alerts, so that a label may name them, and what they have just spent of the budget: in scores."""
         for alert in alerts:
             channel = next(iter(alert.channels)) if alert.kind == "sensor" else None
-            self._alerts.pop(alert.id, None)
-            self._alerts[alert.id] = Named(alert.since, alert.closed_at, channel)
+            known = self._alerts.pop(alert.id, None)
+            before = 0.0 if known is None else known.spent
+            self._alerts[alert.id] = Named(alert.since, alert.closed_at, channel, before + spent)
             if len(self._alerts) > _MOST_ALERTS:
                 del self._alerts[next(iter(self._alerts))]
 
@@ -149,6 +152,22 @@ class Labels:
             for alert in self._alerts.values()
             if alert.channel is None
         ]
+
+    def rightly_spent(self) -> float:
+        """Return what the alerts about something that operators call a fault have spent of the budget: in scores."""
+        faults = [piece for piece in self.standing() if piece.label.verdict == "fault"]
+        return sum(
+            alert.spent
+            for alert in self._alerts.values()
+            if any(
+                alert.since < fault.end and (alert.closed_at is None or fault.start < alert.closed_at)
+                for fault in faults
+            )
+        )
+
+    def settle(self) -> None:
+        """Forget what alerts have spent: a new fit has a budget of its own."""
+        self._alerts = {name: alert._replace(spent=0.0) for name, alert in self._alerts.items()}
 
     def maintained(self, start: float, end: float) -> bool:
         """Whether the machine is under maintenance anywhere between two times."""

@@ -65,7 +65,7 @@ class Judged(NamedTuple):
     traces: list[TraceBlock]
     """What is to be kept of that."""
     adapted: Adapted | None
-    """What a new fit learned from the labels before it."""
+    """What a new fit has learned from what was said before it."""
 
 
 class Machine:
@@ -131,11 +131,13 @@ class Machine:
         score, trace = self._score(window, coverage, screened)
         was_open = self.incidents.is_open
         alert = self.incidents.update(score)
+        spent = 0.0
+        opened = alert is not None and alert.opened_at == score.end  # and not again, within its cooldown
         if self._detector is not None and score.score is not None and not was_open:
-            opened = alert is not None and alert.opened_at == score.end  # and not again, within its cooldown
-            self._detector.spend(opened, self._windows_per_week, self._budget)
+            spent = self._detector.spend(opened, self._windows_per_week, self._budget)
         sensor_alerts = [] if screened is None else self.sensor_incidents.update(score, screened.latest, bad)
-        self._labels.note(sensor_alerts if alert is None else [alert, *sensor_alerts])
+        self._labels.note(sensor_alerts)
+        self._labels.note([] if alert is None else [alert], spent=spent if opened else 0.0)
         reason = self._refits.take(
             score,
             alert,
@@ -238,6 +240,7 @@ class Machine:
             contributions=contributions,
             signals=signals(window),
             sensor_faults={} if screened is None else screened.sensor_faults,
+            head=0 if self._detector is None else self._adaptation.in_service,
         )
         return score, trace
 
@@ -264,6 +267,7 @@ class Machine:
                 self._warm = 0
             return None
         self._detector = detector
+        self._labels.settle()
         self._screening = Screening.fit(channels, series, filled, grid=self._spec, state=self._state)
         usual = usual_range(series)
         self._take_up(channels, usual)

@@ -24,7 +24,7 @@ def take_label(machine: TaughtMachine, message: Message, archive: Archive, outco
         heeded = machine.label(asked, message.received_at, archive)
         outcome.labels.append(heeded.label)
         outcome.alerts += heeded.alerts
-        learned = learned_in(outcome, heeded.adapted)
+        learned = note_learned(heeded.adapted, outcome)
     outcome.counts[machine.name, "labels_repeated" if repeated else "labels"] += 1
     return {"id": asked.id, "stored": True, "repeated": repeated, "learned": learned}
 
@@ -37,18 +37,18 @@ def take_command(
     learned = None
     if not repeated:
         adapted = machine.adapt(archive) if command.kind == "adapt" else machine.roll_back(archive)
-        learned = learned_in(outcome, adapted) or "nothing to learn from: no label says anything about a scored window"
+        learned = (
+            note_learned(adapted, outcome) or "nothing to learn from: no label says anything about a scored window"
+        )
     outcome.counts[machine.name, "commands_repeated" if repeated else "commands"] += 1
     return {"id": command.id, "stored": True, "repeated": repeated, "learned": learned}
 
 
-def learned_in(outcome: Outcome, adapted: Adapted | None) -> str | None:
-    """Add what came of an attempt to the outcome; return it in words, None where there was none."""
+def note_learned(adapted: Adapted | None, outcome: Outcome) -> str | None:
+    """Note what came of an attempt to learn; return it in words."""
     if adapted is None:
         return None
-    outcome.attempts += 1
+    outcome.attempts.append(adapted.attempt)
     if adapted.record is not None:
         outcome.heads.append(adapted.record)
-    if adapted.failure is not None:
-        outcome.failures.append(adapted.failure)
     return adapted.words

@@ -32,7 +32,7 @@ from appliance.ingest.commands import COMMAND, command_route
 from appliance.ingest.labels import LABEL, label_route
 from appliance.ingest.reasons import likely, refuse
 from appliance.ingest.topics import Route, Router
-from appliance.operators import learned_in, take_command, take_label
+from appliance.operators import note_learned, take_command, take_label
 from appliance.records import Command, Decoded, Message, Model, Outcome, Quarantined, Sample, TopicMatch
 from appliance.refit import RefitRules
 from appliance.screening import StateSource
@@ -193,7 +193,7 @@ class Pipeline:
             outcome.alerts += verdict.sensor_alerts
             if verdict.model is not None:
                 outcome.models[name] = verdict.model
-            learned_in(outcome, verdict.adapted)
+            note_learned(verdict.adapted, outcome)
         if placement.closed or is_new:
             outcome.statuses[name] = machine.status(message.received_at)
 

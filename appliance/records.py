@@ -173,6 +173,8 @@ class Score:
     signals: dict[str, Signal]
     sensor_faults: dict[str, SensorFault] = field(default_factory=dict)
     """Channel → what its sensor was found to suffer from; the score then rests on the others."""
+    head: int = 0
+    """Which head of that fit judged it; 0 for what the fit came with. An `Attempt` tells what it was made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +294,40 @@ class HeadRecord(NamedTuple):
     state: dict[str, Any]
 
 
+AttemptCause = Literal["label", "command", "refit", "rollback"]
+"""Why it was tried to change the head of a machine: somebody said something of it, or asked for it; a new fit knew of
+none of the heads before; somebody went back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What came of trying to change the head of a machine."""
+
+    machine: str
+    at: float
+    """Unix seconds: the end of the last window before it, and a little, so that no two are at the same time."""
+    cause: AttemptCause
+    label: str | None
+    """The id of the label that it was for."""
+    head: int
+    """In service after it."""
+    labels: int
+    """That the head which was tried is made of."""
+    words: str
+    """What it changes, or why it was not taken into service."""
+    vetoed: str | None = None
+    """Why it was not taken into service; None where it was."""
+    faults: int | None = None
+    """Labelled; as all below None where nothing was rehearsed."""
+    caught_before: int | None = None
+    caught: int | None = None
+    alerts_before: float | None = None
+    """A week, in the rehearsal."""
+    alerts: float | None = None
+    failed: bool = False
+    """Whether no head came of it at all."""
+
+
 class Quarantined(NamedTuple):
     """A message, or part of one, that could not be used."""
 
@@ -313,11 +349,9 @@ class Outcome:
     commands: list[Command] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
     heads: list[HeadRecord] = field(default_factory=list)
-    attempts: int = 0
+    attempts: list[Attempt] = field(default_factory=list)
     """At making a head. None is made again after a restart: it takes a while, and what failed for want of time or
     memory might then succeed, and judge what has been judged."""
-    failures: list[str] = field(default_factory=list)
-    """Why no head came of an attempt."""
     models: dict[str, Model] = field(default_factory=dict)
     statuses: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Machine → what it looks like from outside."""

@@ -11,7 +11,7 @@ from appliance.archive import Archive
 from appliance.detect.traces import Traces
 from appliance.ingest.reasons import likely, refuse
 from appliance.machine import Machine
-from appliance.records import Alert, Label, LabelVerdict
+from appliance.records import Alert, AttemptCause, Label, LabelVerdict
 
 
 class Heeded(NamedTuple):
@@ -40,7 +40,10 @@ class TaughtMachine(Machine):
         if asked.channel is not None and asked.channel not in self.grid.channels:
             detail = f'label on {self.name}: channel "{asked.channel}"{likely(asked.channel, self.grid.channels)}'
             raise refuse("bad_label", detail)
+        spent = self._labels.rightly_spent()
         label = self._labels.add(asked, newest=newest, received_at=received_at)
+        if self._detector is not None:
+            self._detector.calibrator.give_back(self._labels.rightly_spent() - spent)
         assert label.start is not None
         # Between two windows: no other change of an alert has this time, and in InfluxDB takes its place.
         cells = self._spec.length - self._spec.hop + 0.5
@@ -49,22 +52,20 @@ class TaughtMachine(Machine):
         if label.channel is not None:
             changed = None if label.cleared else self.sensor_incidents.judge(label.channel, label.verdict, at)
         else:
-            was_right = self.incidents.current is not None and self.incidents.current.verdict == "fault"
             changed = self.incidents.judge(label.verdict, label.start, end, at)
-            if changed is not None and self._detector is not None:  # only a false alert counts as spent
-                self._detector.calibrator.give_back((label.verdict == "fault") - was_right)
             self._heed(label.verdict, label.start, min(end, newest), newest)
-        adapted = self.adapt(archive) if label.channel is None else None
+        adapted = self.adapt(archive, label.id) if label.channel is None else None
         if adapted is not None and changed is not None:
             changed = self.incidents.note(adapted.words)
         alerts = [] if changed is None else [changed]
         self._labels.note(alerts)
         return Heeded(label if adapted is None else replace(label, learned=adapted.words), alerts, adapted)
 
-    def adapt(self, archive: Archive) -> Adapted | None:
-        """Make a head of all labels; None where there is nothing to learn from."""
+    def adapt(self, archive: Archive, said: str | None = None) -> Adapted | None:
+        """Make a head of all labels, ``said`` the id of the last; None where there is nothing to learn from."""
         fit = self._in_service(archive)
-        adapted = None if fit is None else self._adaptation.adapt(fit, self._labels)
+        cause: AttemptCause = "command" if said is None else "label"
+        adapted = None if fit is None else self._adaptation.adapt(fit, self._labels, cause, said)
         return self._rescaled(adapted)
 
     def roll_back(self, archive: Archive) -> Adapted | None:

@@ -164,8 +164,9 @@ class Worker:
             log.info("%s: label %s, %s, by %s via %s%s", label.machine, label.id, label.verdict, who, label.via, note)
         for head in self._outcome.heads:
             log.info("%s: head %d in service: %s", head.machine, head.number, head.words)
-        for failure in self._outcome.failures:
-            log.warning("%s", failure)
+        for attempt in self._outcome.attempts:
+            if attempt.failed:
+                log.warning("%s: %s", attempt.machine, attempt.vetoed)
         self._send(self._outcome.commands)
         self.stored = self.position
         self._outcome = Outcome()

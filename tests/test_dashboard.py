@@ -15,8 +15,8 @@ import pytest
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 
-from appliance.records import Alert, Score, Signal
-from appliance.store.influx import alert_lines, score_lines, vitals_lines
+from appliance.records import Alert, Attempt, Score, Signal
+from appliance.store.influx import alert_lines, attempt_lines, score_lines, vitals_lines
 from appliance.store.logs import Vitals
 from tests.conftest import need
 from tests.servers import InfluxDB
@@ -28,12 +28,17 @@ DASHBOARD = json.loads((GRAFANA / "dashboards/machines.json").read_text())
 SCHEMA: Mapping[str, tuple[set[str], set[str]]] = {
     "anomaly": (
         {"site", "machine"},
-        {"score", "threshold", "alarm", "trust", "state", "model", "coverage", "extrapolated"},
+        {"score", "threshold", "alarm", "trust", "state", "model", "head", "coverage", "extrapolated"},
     ),
     "evidence": ({"site", "machine", "channel"}, {"contribution"}),
     "evidence_kind": ({"site", "machine", "detector"}, {"evidence"}),
     "signal": ({"site", "machine", "channel"}, {"mean", "min", "max"}),
     "alert": ({"site", "machine", "channel"}, {"id", "kind", "state", "peak_score", "summary", "since"}),
+    "adaptation": (
+        {"site", "machine"},
+        {"cause", "label", "head", "labels", "promoted", "vetoed", "faults", "caught_before", "caught"}
+        | {"alerts_before", "alerts", "words"},
+    ),
     "appliance": (
         {"site"},
         {"messages", "readings", "quarantined", "late", "duplicate", "backlog", "rss_mb", "journal_mb"},
@@ -74,6 +79,7 @@ def lines() -> Iterator[str]:
                 extrapolated=faulty,
                 coverage=0.98,
                 model=int(learned),
+                head=int(machine == "press-1" and window >= FAULT.stop),
                 evidence={"level": 2 * level} if learned else {},
                 contributions=dict(zip(CHANNELS, (0.8, 0.2), strict=True)) if faulty else dict.fromkeys(CHANNELS, 0.0),
                 signals=dict.fromkeys(CHANNELS, Signal(mean=7.0, min=6.0, max=8.0)),
@@ -96,6 +102,10 @@ def lines() -> Iterator[str]:
     )
     yield from alert_lines(SITE, alert)
     yield from alert_lines(SITE, replace(alert, state="closed", updated_at=closed, closed_at=closed))
+    attempt = Attempt("press-1", closed, "label", "7", 1, 1, "catches 1 of 1", None, 1, 0, 1, 0.4, 0.2)
+    yield from attempt_lines(SITE, attempt)
+    vetoed = replace(attempt, at=closed + 1e-6, label="8", labels=2, vetoed="it would lose 1", caught=0)
+    yield from attempt_lines(SITE, vetoed)
     sensor = replace(alert, id="a2", channels={"flow (l/min)": 1.0}, kind="sensor", peak_score=None, updated_at=closed)
     yield from alert_lines(SITE, sensor)
 
@@ -161,6 +171,14 @@ def test_the_figures_are_those_of_the_machines(filled_influxdb: InfluxDB) -> Non
     changes = [(row["kind"], row["state"]) for row in rows("Alerts")]
     assert sorted(changes) == [("machine", "closed"), ("machine", "open"), ("sensor", "open")]
     assert rows("Alerts", machine=("pump.2",)) == []
+    changed = rows("What labels changed")
+    assert [(row["label"], row["promoted"], row["vetoed"], row["head"]) for row in changed] == [
+        ("8", 0, "it would lose 1", 1),
+        ("7", 1, None, 1),
+    ]
+    assert [row["head"] for row in rows("Machines now")] == [1, 0]
+    learned = filled_influxdb.query(as_grafana(QUERIES["annotation Labels learned"]))
+    assert [(row["words"], row["machine"], row["cause"]) for row in learned] == [("catches 1 of 1", "press-1", "label")]
     assert max(row["score"] for row in rows("Score against threshold", machine=("press-1",))) == 5.5
     assert {row["messages"] for row in rows("Intake")} == {1}
     assert [(row["machine"], row["state"]) for row in rows("Machines now")] == [(name, "scored") for name in MACHINES]

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections import deque
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.adapt.support import Support
+from appliance.adapt.support import Indices, Support
 from appliance.detect.calibrate import Calibrator
 from appliance.detect.head import Head
 from appliance.incidents import AlertRules
@@ -58,51 +57,82 @@ class Budget(NamedTuple):
         return self.alerts_per_week / self.windows_per_week
 
 
-def show(
-    head: Head, calibrator: Calibrator, support: Support, ends: Floats, *, rules: AlertRules, budget: Budget
-) -> Showing:
-    """Rehearse a head on the warm-up and the past.
+class Rehearsal:
+    """One head on the warm-up and the past: what it would have done, by the calibration that it is given.
 
     Parameters
     ----------
-    calibrator
-        Of the strangeness that this head gives.
     ends
         [n] Unix seconds: of the windows of ``support.past``.
     """
-    warm_up = len(support.warm_up)
-    strangeness = np.concatenate([head.rescore(support.warm_up), head.rescore(support.past)])
-    before = ends[0] - rules.cooldown_secs - WEEK_SECS / budget.windows_per_week * np.arange(warm_up, 0, -1)
-    times = np.concatenate([before, ends])
-    known = np.flatnonzero(~np.isnan(strangeness))
-    values = np.sort(strangeness[known])
-    threshold = calibrator.threshold(budget.per_window).score
 
-    def level(score: float) -> float:
+    def __init__(self, head: Head, support: Support, ends: Floats, *, rules: AlertRules, budget: Budget) -> None:
+        self._support, self._rules, self._budget = support, rules, budget
+        self.warm_up = head.rescore(support.warm_up)
+        """[m] strangeness."""
+        self.past = head.rescore(support.past)
+        """[n]."""
+        strangeness = np.concatenate([self.warm_up, self.past])
+        before = (
+            ends[0] - rules.cooldown_secs - WEEK_SECS / budget.windows_per_week * np.arange(len(self.warm_up), 0, -1)
+        )
+        self._known = np.flatnonzero(~np.isnan(strangeness))
+        self._ends = np.concatenate([before, ends])[self._known]
+        self._strangeness = strangeness[self._known]
+        self._sorted = np.sort(self._strangeness)
+        self._normal = np.concatenate([np.ones(len(self.warm_up), dtype=bool), np.zeros(len(self.past), dtype=bool)])
+        self._normal[len(self.warm_up) + support.normal] = True
+        usual = np.sort(strangeness[self._normal & ~np.isnan(strangeness)])
+        self._beaten = tuple(self._beaten_by(usual, event) for event in support.events)
+
+    def _beaten_by(self, usual: Floats, event: Indices) -> float:
+        level = np.sort(self.past[event])[-self._rules.open_windows :][0]
+        return 1.0 - float(np.searchsorted(usual, level)) / len(usual)
+
+    def show(self, calibrator: Calibrator) -> Showing:
+        """Return what would have come of it with a calibration of the strangeness that the head gives."""
+        threshold = calibrator.threshold(self._budget.per_window).score
+        alarm, quiet = (
+            self._level(calibrator, threshold),
+            self._level(calibrator, self._rules.close_ratio * threshold),
+        )
+        warm_up = len(self.warm_up)
+        found = [
+            each._replace(first=int(self._known[each.first]) - warm_up, last=int(self._known[each.last]) - warm_up)
+            for each in stretches(self._strangeness >= alarm, self._strangeness < quiet, self._ends, self._rules)
+        ]
+        about = [[_is_about(each, event, self._rules) for event in self._support.events] for each in found]
+        caught = tuple(any(column) for column in zip(*about, strict=True)) if about else (False,) * self._support.k
+        false = sum(
+            not (each.again or any(row)) and bool(self._normal[warm_up + each.first])
+            for each, row in zip(found, about, strict=True)
+        )
+        return Showing(caught, self._beaten, false, int(self._normal.sum()) / self._budget.windows_per_week)
+
+    def _level(self, calibrator: Calibrator, score: float) -> float:
         """Return the least of the strangenesses that has the score."""
-        at = bisect_left(values, score, key=lambda value: calibrator.score(float(value))[0])
-        return float(values[at]) if at < len(values) else math.inf
+        at = bisect_left(self._sorted, score, key=lambda value: calibrator.score(float(value))[0])
+        return float(self._sorted[at]) if at < len(self._sorted) else math.inf
 
-    alarm, quiet = strangeness >= level(threshold), strangeness < level(rules.close_ratio * threshold)
-    found = stretches(alarm[known], quiet[known], times[known], rules)
-    normal = np.ones(len(strangeness), dtype=bool)
-    normal[warm_up:] = False
-    normal[warm_up + support.normal] = True
-    found = [
-        each._replace(first=int(known[each.first]) - warm_up, last=int(known[each.last]) - warm_up) for each in found
-    ]
-    about = [[_is_about(each, event, rules) for event in support.events] for each in found]
-    caught = tuple(any(column) for column in zip(*about, strict=True)) if about else (False,) * support.k
-    false = sum(
-        not (each.again or any(row)) and bool(normal[warm_up + each.first])
-        for each, row in zip(found, about, strict=True)
-    )
-    usual = strangeness[normal & ~np.isnan(strangeness)]
-    beaten = tuple(
-        float(np.mean(usual >= np.sort(strangeness[warm_up + event])[-rules.open_windows :][0]))
-        for event in support.events
-    )
-    return Showing(caught, beaten, false, int(normal.sum()) / budget.windows_per_week)
+
+def gives_way(
+    rehearsal: Rehearsal, calibrator: Calibrator, before: Showing, budget: Budget
+) -> tuple[Calibrator, Showing]:
+    """Return the calibration with the highest threshold at which no fault is lost that the head in service catches.
+
+    A threshold that is lower than what was spent of the budget has it is made good by the next false alert. Where none
+    will do, or the rehearsal raises more alerts than are allowed, the calibration stays as it is.
+    """
+    shown = rehearsal.show(calibrator)
+    lower, after = calibrator, shown
+    while any(was and not now for was, now in zip(before.caught, after.caught, strict=True)):
+        step = lower.lowered()
+        if step is None:
+            return calibrator, shown
+        lower, after = step, rehearsal.show(step)
+        if _too_many(before, after, budget):
+            return calibrator, shown
+    return lower, after
 
 
 class Stretch(NamedTuple):
@@ -117,25 +147,26 @@ class Stretch(NamedTuple):
 
 
 def stretches(alarm: Flags, quiet: Flags, ends: Floats, rules: AlertRules) -> list[Stretch]:
-    """Return what `IncidentTracker` would make of windows [n]."""
+    """Return what `IncidentTracker` would make of windows [n]; none is both strange and quiet."""
     found: list[Stretch] = []
-    recent: deque[int | None] = deque(maxlen=rules.of_windows)
-    is_open, still, closed_at = False, 0, -math.inf
-    for window, (strange, calm) in enumerate(zip(alarm.tolist(), quiet.tolist(), strict=True)):
-        recent.append(window if strange else None)
-        if is_open:
-            if strange:
-                found[-1] = found[-1]._replace(last=window)
-            still = still + 1 if calm else 0
-            if still >= rules.close_windows:
-                is_open, closed_at = False, float(ends[window])
-                recent.clear()
-            continue
-        strange_ones = [each for each in recent if each is not None]
-        if not strange or len(strange_ones) < rules.open_windows:
-            continue
-        is_open, still = True, 0
-        found.append(Stretch(strange_ones[0], window, bool(ends[window] - closed_at <= rules.cooldown_secs)))
+    strange = np.flatnonzero(alarm)
+    firsts = strange[: max(len(strange) - rules.open_windows + 1, 0)]
+    near = np.flatnonzero(strange[rules.open_windows - 1 :] - firsts < rules.of_windows)
+    firsts, opens = firsts[near], strange[near + rules.open_windows - 1]  # of what would open an alert
+    calm = np.concatenate([[0], np.cumsum(quiet)])
+    closes = (
+        rules.close_windows
+        - 1
+        + np.flatnonzero(calm[rules.close_windows :] - calm[: -rules.close_windows] == rules.close_windows)
+    )  # windows that end so many quiet ones in a row
+    begin, closed_at = 0, -math.inf
+    while (at := int(np.searchsorted(firsts, begin))) < len(firsts):
+        window = int(opens[at])
+        till = int(np.searchsorted(closes, window + rules.close_windows))
+        close = int(closes[till]) if till < len(closes) else len(alarm)
+        last = int(strange[np.searchsorted(strange, close) - 1])
+        found.append(Stretch(int(firsts[at]), last, bool(ends[window] - closed_at <= rules.cooldown_secs)))
+        begin, closed_at = close + 1, float(ends[min(close, len(ends) - 1)])
     return found
 
 
@@ -159,10 +190,14 @@ def veto(before: Showing, after: Showing, budget: Budget) -> str | None:
     )
     if lost:
         return f"it would lose {_faults(lost)} caught now"
-    allowed = max(before.alerts, math.ceil(budget.alerts_per_week * after.weeks))
-    if after.alerts > allowed + _CHANCE:
+    if _too_many(before, after, budget):
         return f"it would raise {after.a_week:.1f} alerts a week, more than now and than the budget allows"
     return None
+
+
+def _too_many(before: Showing, after: Showing, budget: Budget) -> bool:
+    allowed = max(before.alerts, math.ceil(budget.alerts_per_week * after.weeks))
+    return after.alerts > allowed + _CHANCE
 
 
 def in_words(before: Showing, after: Showing) -> str:

@@ -137,7 +137,7 @@ def _adapter(name: str, detectors: int, solver: _Descents) -> Any:
 def _measure(name: str, stored: Stored, windows: int, channels: int) -> dict[str, Any]:
     from appliance.adapt.adapters import ADAPTERS  # noqa: PLC0415
     from appliance.adapt.prior import Prior  # noqa: PLC0415
-    from appliance.adapt.promote import Budget, show  # noqa: PLC0415
+    from appliance.adapt.promote import Budget, Rehearsal  # noqa: PLC0415
     from appliance.adapt.support import Support  # noqa: PLC0415
     from appliance.incidents import AlertRules  # noqa: PLC0415
     from appliance.service import rss_mb  # noqa: PLC0415
@@ -154,8 +154,8 @@ def _measure(name: str, stored: Stored, windows: int, channels: int) -> dict[str
     calibrator, calibration_ms = _median_ms(partial(detector.recalibrated, head, warm_up, past[support.normal]))
 
     def rehearse() -> None:
-        for each in ((detector.head, detector.calibrator), (head, calibrator)):
-            show(*each, support, ends, rules=AlertRules(), budget=per_week)
+        for each, its in ((detector.head, detector.calibrator), (head, calibrator)):
+            Rehearsal(each, support, ends, rules=AlertRules(), budget=per_week).show(its)
 
     _, rehearsal_ms = _median_ms(rehearse)
     return {

@@ -201,7 +201,7 @@ def state_of(machine: dict[str, Any]) -> str:
 
 
 def _notes(machine: dict[str, Any]) -> str:
-    notes = [machine["trust"]] if machine["trust"].startswith("adapted") else []
+    notes = [f"{machine['trust']}, head {machine['head']}"] if machine["trust"].startswith("adapted") else []
     notes += [f"sensor {name}: {fault.replace('_', ' ')}" for name, fault in machine["sensor_faults"].items()][:2]
     if bad := machine.get("bad_sensors"):
         notes.append(f"bad by label: {', '.join(bad[:3])}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import ClassVar, NamedTuple
 
@@ -123,14 +124,27 @@ class Calibrator(Fitted):
         if self._collect(min(strangeness, self._cap + self._rise)):
             self._follow()
 
-    def spend(self, alerted: bool, alarms_per_window: float) -> None:
-        """Hold one window against the budget: whether an alert opened with it, and the rate that is allowed."""
-        moved = self.correction + _STEP * (alerted - alarms_per_window)
-        self.correction = min(max(moved, _LOWEST), _HIGHEST)
+    def spend(self, alerted: bool, alarms_per_window: float) -> float:
+        """Hold one window against the budget: whether an alert opened with it, and the rate that is allowed.
 
-    def give_back(self, alerts: int) -> None:
-        """Take alerts off what was spent, or with a minus back on it: they turned out to be right."""
-        self.correction = min(max(self.correction - _STEP * alerts, _LOWEST), _HIGHEST)
+        Returns
+        -------
+        spent
+            Scores by which the threshold was raised, for `give_back`.
+        """
+        before = self.correction
+        self.give_back(_STEP * (alarms_per_window - alerted))
+        return self.correction - before
+
+    def give_back(self, spent: float) -> None:
+        """Take off what was spent on alerts that turned out to be right, or with a minus put it back on: in scores."""
+        self.correction = min(max(self.correction - spent, _LOWEST), _HIGHEST)
+
+    def lowered(self) -> Calibrator | None:
+        """Return the same with a threshold a little lower; None where that is as low as it gets."""
+        other = copy.copy(self)  # what `learn` changes it replaces
+        other.give_back(_STEP / 2)
+        return other if other.correction < self.correction else None
 
     @property
     def overspent(self) -> bool:

@@ -179,9 +179,9 @@ class Detector:
         """Return the threshold that spends a budget of false alarms."""
         return self.calibrator.threshold(false_alarms_per_week / windows_per_week)
 
-    def spend(self, alerted: bool, windows_per_week: float, false_alarms_per_week: float) -> None:
-        """Hold a judged window outside any incident against the budget: whether it opened an alert."""
-        self.calibrator.spend(alerted, false_alarms_per_week / windows_per_week)
+    def spend(self, alerted: bool, windows_per_week: float, false_alarms_per_week: float) -> float:
+        """Hold a judged window outside any incident against the budget: whether it opened an alert; return the cost."""
+        return self.calibrator.spend(alerted, false_alarms_per_week / windows_per_week)
 
     @property
     def overspent(self) -> bool:

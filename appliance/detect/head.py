@@ -15,15 +15,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from appliance.detect.forgive import Forgiveness
 from appliance.detect.state import Fitted, State
 from appliance.detect.tail import TailRank
 from appliance.detect.traces import Traces
 from appliance.records import Floats
+
+Real = TypeVar("Real", bound=np.floating[Any])
 
 
 class Part(Fitted, ABC):
@@ -82,7 +85,8 @@ class Likeness(Part):
 
     def oddity(self, ranked: Floats, traces: Traces) -> Floats:
         """Likeness to the nearest example: [n]."""
-        nearest: Floats = (signed_log(traces.features).astype(np.float32) @ self._towards - self._offset).max(axis=1)
+        features = signed_log(traces.features.astype(np.float32))
+        nearest: NDArray[np.float32] = (features @ self._towards - self._offset).max(axis=1)
         return nearest.astype(np.float64)
 
 
@@ -170,7 +174,7 @@ class Head:
         """Return the strangeness of one window with traits [trait], in the light of the labels."""
         if self.tails is None and self.forgiven is None:
             return strangeness
-        return float(self.rescore(Traces(np.array([strangeness]), traits[None], detectors))[0])
+        return float(self.rescore(Traces(np.array([strangeness]), traits[None], detectors).kept())[0])
 
     def rescore(self, traces: Traces) -> Floats:
         """Return the strangeness of windows [n] in the light of the labels; NaN stays NaN.
@@ -227,7 +231,7 @@ def heard(ranked: Floats, traces: Traces) -> Floats:
     return np.concatenate([traces.loudness, ranked], axis=1)
 
 
-def signed_log(features: Floats) -> Floats:
+def signed_log(features: NDArray[Real]) -> NDArray[Real]:
     """Return sign(x) ln(1 + |x|): what is thirty spreads off must not be all that counts."""
-    scaled: Floats = np.copysign(np.log1p(np.abs(features)), features)
+    scaled: NDArray[Real] = np.copysign(np.log1p(np.abs(features)), features)
     return scaled

@@ -179,8 +179,9 @@ class SensorCheck(Fitted):
         What lies far beyond anything and yet varies is measured, not made up: a blow can be that large.
         """
         limits = self.limits
-        outside = (readings < limits.out_low[channel]) | (readings > limits.out_high[channel])
-        spoilt: Flags = outside & np.isin(readings, _SENTINELS)
+        spoilt: Flags = (readings < limits.out_low[channel]) | (readings > limits.out_high[channel])
+        if spoilt.any():
+            spoilt &= np.isin(readings, _SENTINELS)
         for beyond in (readings < limits.far_low[channel], readings > limits.far_high[channel]):
             if beyond.any() and np.ptp(readings[beyond]) == 0:
                 spoilt |= beyond

@@ -44,11 +44,18 @@ class Traces:
     def __getitem__(self, which: slice | NDArray[np.intp]) -> Traces:
         return Traces(self.strangeness[which], self.traits[which], self.detectors)
 
+    def kept(self) -> Self:
+        """Return them in the precision in which they are kept, and in which heads are made of them.
+
+        In that a head must judge, too: where many normal windows are alike to the last digit, rounding is a rank.
+        """
+        return self.restore(self.snapshot())
+
     def snapshot(self) -> State:
         """State to be stored, in the precision that traces are kept in."""
         return {
             "strangeness": self.strangeness.astype(np.float32),
-            "traits": self.traits.astype(np.float16),
+            "traits": halved(self.traits),
             "detectors": self.detectors,
         }
 
@@ -56,3 +63,11 @@ class Traces:
     def restore(cls, state: State) -> Self:
         """Take them out of the store again."""
         return cls(state["strangeness"].astype(np.float64), state["traits"].astype(np.float64), int(state["detectors"]))
+
+
+def halved(traits: Floats) -> NDArray[np.float16]:
+    """Return traits in the precision in which they are kept; what it cannot hold is as much as it can."""
+    return np.clip(traits, -_MOST, _MOST).astype(np.float16)
+
+
+_MOST = float(np.finfo(np.float16).max)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import itertools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.adapt.support import Span
+from appliance.adaptation import Adapted
 from appliance.config import DetectionSettings
 from appliance.detect.detector import DetectorOptions
 from appliance.detect.scales import LONGEST
@@ -178,8 +178,11 @@ class _Kept:
     def keep(self, judged: Judged) -> None:
         self.blocks += judged.blocks
         self.seen += judged.traces
-        self.heads += [judged.adapted.record] if judged.adapted and judged.adapted.record else []
+        self.learn(judged.adapted)
         self.fit = judged.model or self.fit
+
+    def learn(self, adapted: Adapted | None) -> None:
+        self.heads += [] if adapted is None or adapted.record is None else [adapted.record]
 
     def history(self, machine: str, start: float, end: float) -> list[Block]:
         return [block for block in self.blocks if start <= block.start < end]
@@ -229,7 +232,7 @@ def _watch(
     kept, waiting, seen, windows = since.kept.copy(), list(since.waiting), since.samples, 0
     forks = {}
     left = list(moments)
-    samples = itertools.islice(_samples(trial, timeline(trial)), seen, None)
+    samples = _samples(trial, timeline(trial), after=seen)
     while True:
         while waiting:
             judged = machine.take(waiting.pop(0), kept.history)
@@ -259,8 +262,7 @@ def _teach(machine: TaughtMachine, lesson: Lesson, watch: _Watch, kept: _Kept) -
         label = Label(str(number), machine.name, span.verdict, start, min(end, newest), newest)
         said_at = newest + 3600.0 * number  # nobody says a hundred things in an hour
         heeded, secs = timed(functools.partial(machine.label, label, said_at, kept))
-        if heeded.adapted is not None and heeded.adapted.record is not None:
-            kept.heads.append(heeded.adapted.record)
+        kept.learn(heeded.adapted)
     return secs
 
 
@@ -322,13 +324,21 @@ class _Watch:
         return self._hop_of.get(round(end / self._period_secs))
 
 
-def _samples(trial: Trial, cells: Cells) -> Iterator[Sample]:
-    """Yield the readings in order of time, and at last the news that time goes on, which closes the last window."""
-    for cell, row in zip(cells.tolist(), trial.values.tolist(), strict=True):
+def _samples(trial: Trial, cells: Cells, after: int = 0) -> Iterator[Sample]:
+    """Yield the readings in order of time, and at last the news that time goes on, which closes the last window.
+
+    Parameters
+    ----------
+    after
+        So many samples are left out.
+    """
+    held = np.flatnonzero(~np.isnan(trial.values).all(axis=1))
+    rest = held[after:]
+    for cell, row in zip(cells[rest].tolist(), trial.values[rest].tolist(), strict=True):
         readings = {name: value for name, value in zip(trial.channels, row, strict=True) if value == value}  # noqa: PLR0124 - not NaN
-        if readings:
-            yield Sample(trial.machine, cell * trial.period_secs, readings)
-    yield Sample(trial.machine, (int(cells[-1]) + trial.length + 1) * trial.period_secs, {})
+        yield Sample(trial.machine, cell * trial.period_secs, readings)
+    if after <= len(held):
+        yield Sample(trial.machine, (int(cells[-1]) + trial.length + 1) * trial.period_secs, {})
 
 
 def _warm_up_windows(trial: Trial, spec: GridSpec, cells: Cells) -> int:

@@ -1,4 +1,4 @@
-"""Write scores, alerts and the appliance's pulse to InfluxDB as line protocol; the schema is in docs/ARCHITECTURE.md.
+"""Write all that comes of the messages to InfluxDB as line protocol; the schema is in docs/ARCHITECTURE.md.
 
 Points are identified by measurement, tags and time, so writing one again changes nothing: model version and state are
 fields.
@@ -17,7 +17,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
 from appliance.errors import Refused, Rejected, Retry
-from appliance.records import Alert, Label, Score
+from appliance.records import Alert, Attempt, Label, Score
 from appliance.store.logs import Vitals
 
 log = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ def score_lines(site: str, score: Score) -> list[str]:
     >>> score = Score("pump 1", "s", 0, 60, None, None, False, "learning", "learning", False, 1, 0, {}, {},
     ...     {"t": Signal(2, 1, 3)})
     >>> print(*score_lines("hall", score), sep="\n")  # doctest: +ELLIPSIS
-    anomaly,site=hall,machine=pump\ 1 alarm=0.0,trust="learning",state="learning",model=0.0,... 60000000000
+    anomaly,site=hall,machine=pump\ 1 alarm=0.0,trust="learning",state="learning",model=0.0,head=0.0,... 60000000000
     signal,site=hall,machine=pump\ 1,channel=t mean=2.0,min=1.0,max=3.0 60000000000
     """
     tags = {"site": site, "machine": score.machine}
@@ -140,6 +140,7 @@ def score_lines(site: str, score: Score) -> list[str]:
         "trust": score.trust,
         "state": score.blank or "scored",
         "model": float(score.model),
+        "head": float(score.head),
         "coverage": score.coverage,
         "extrapolated": float(score.extrapolated),
     }
@@ -190,6 +191,25 @@ def label_lines(site: str, label: Label) -> list[str]:
         "learned": label.learned,
     }
     return _line("label", tags, fields, label.start)
+
+
+def attempt_lines(site: str, attempt: Attempt) -> list[str]:
+    """Write one ``adaptation`` point; no two of a machine are at the same time."""
+    fields: dict[str, float | str | None] = {
+        "cause": attempt.cause,
+        "label": attempt.label,
+        "head": attempt.head,
+        "labels": attempt.labels,
+        "promoted": float(attempt.vetoed is None),
+        "vetoed": attempt.vetoed,
+        "faults": attempt.faults,
+        "caught_before": attempt.caught_before,
+        "caught": attempt.caught,
+        "alerts_before": attempt.alerts_before,
+        "alerts": attempt.alerts,
+        "words": attempt.words,
+    }
+    return _line("adaptation", {"site": site, "machine": attempt.machine}, fields, attempt.at)
 
 
 def vitals_lines(site: str, vitals: Vitals) -> list[str]:

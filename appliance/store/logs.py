@@ -1,4 +1,4 @@
-"""Scores, alerts, labels and the appliance's pulse, read in order by whoever carries them out of the house."""
+"""Scores, alerts, labels and what they changed, and the appliance's pulse, in order, for whoever carries them out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from appliance.records import Alert, Label, Score
+from appliance.records import Alert, Attempt, Label, Score
 from appliance.store.database import Database, set_cursor
 from appliance.store.scores import COLUMNS, score_of
 
@@ -54,6 +54,14 @@ class Logs:
             "SELECT number, body FROM labels WHERE number > ? ORDER BY number LIMIT ?",
             (after, limit),
             lambda row: msgspec.msgpack.decode(row[1], type=Label),
+        )
+
+    def attempts(self, after: int, limit: int) -> list[tuple[int, Attempt]]:
+        """Return the next attempts to change a head with their positions."""
+        return self._read(
+            "SELECT id, body FROM attempts WHERE id > ? ORDER BY id LIMIT ?",
+            (after, limit),
+            lambda row: msgspec.msgpack.decode(row[1], type=Attempt),
         )
 
     def vitals(self, after: int, limit: int) -> list[tuple[int, Vitals]]:

@@ -57,6 +57,10 @@ class Results:
             self._store_traces(connection, outcome)
             self._store_heads(connection, outcome.heads)
             connection.executemany(
+                "INSERT INTO attempts (machine, body) VALUES (?, ?)",
+                [(attempt.machine, msgspec.msgpack.encode(attempt)) for attempt in outcome.attempts],
+            )
+            connection.executemany(
                 "INSERT INTO quarantine (received_at, topic, payload, reason, detail, readings)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 [_quarantine_row(entry) for entry in outcome.quarantined],
@@ -99,13 +103,14 @@ class Results:
                     int(score.extrapolated),
                     score.coverage,
                     score.model,
+                    score.head,
                     self._channel_set(connection, names),
                     encode_body(score, names),
                 )
             )
         connection.executemany(
             "INSERT INTO scores (machine, source, start, end, score, threshold, alarm, trust, blank, extrapolated,"
-            " coverage, model, channels, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            " coverage, model, head, channels, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             # A machine that learns anew may close a window that was judged before: the first verdict stands.
             " ON CONFLICT (machine, end) DO NOTHING",
             rows,

@@ -84,4 +84,11 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (machine, number)
     ) STRICT;
     """,
+    """
+    -- Which head judged a window, and what came of each attempt to change it.
+    ALTER TABLE scores ADD COLUMN head INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE attempts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, machine TEXT NOT NULL, body BLOB NOT NULL
+    ) STRICT;
+    """,
 )

@@ -12,16 +12,17 @@ from appliance.records import Score, Signal
 from appliance.store.packing import ScoreBody
 
 COLUMNS = (
-    "SELECT s.id, s.machine, s.source, s.start, s.end, s.score, s.threshold, s.alarm, s.trust, s.blank, "
-    "s.extrapolated, s.coverage, s.model, c.names, s.body FROM scores s JOIN channel_sets c ON c.id = s.channels "
+    "SELECT s.id, s.machine, s.source, s.start, s.end, s.score, s.threshold, s.alarm, s.trust, "
+    "s.blank, s.extrapolated, s.coverage, s.model, s.head, c.names, s.body FROM scores s "
+    "JOIN channel_sets c ON c.id = s.channels "
 )
 """Of a score: what `score_of` builds it from."""
 
 
 def score_of(row: tuple[Any, ...]) -> Score:
     """Build a score from a row of `COLUMNS`."""
-    names: list[str] = msgspec.json.decode(row[13])
-    body = msgspec.msgpack.decode(row[14], type=ScoreBody)
+    names: list[str] = msgspec.json.decode(row[14])
+    body = msgspec.msgpack.decode(row[15], type=ScoreBody)
     contributions = np.frombuffer(body.contributions, dtype=np.float32).tolist()
     triples = np.frombuffer(body.signals, dtype=np.float32).reshape(-1, 3).tolist()
     return Score(
@@ -41,4 +42,5 @@ def score_of(row: tuple[Any, ...]) -> Score:
         contributions={name: share for name, share in zip(names, contributions, strict=True) if not isnan(share)},
         signals={name: Signal(*triple) for name, triple in zip(names, triples, strict=True) if not isnan(triple[0])},
         sensor_faults=body.sensor_faults,
+        head=row[13],
     )

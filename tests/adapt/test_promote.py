@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.adapt.promote import Budget, Showing, in_words, show, stretches, veto
+from appliance.adapt.promote import Budget, Rehearsal, Showing, gives_way, in_words, stretches, veto
 from appliance.adapt.support import Span, Support
 from appliance.detect.calibrate import Calibrator
 from appliance.detect.head import Head
@@ -41,7 +41,7 @@ def past(strangeness: Floats, *spans: Span) -> tuple[Support, Calibrator]:
 
 def showing(support: Support, calibrator: Calibrator) -> Showing:
     ends: Floats = np.arange(float(len(support.past))) * 604.8
-    return show(Head.prior(), calibrator, support, ends, rules=AlertRules(), budget=BUDGET)
+    return Rehearsal(Head.prior(), support, ends, rules=AlertRules(), budget=BUDGET).show(calibrator)
 
 
 def test_a_head_is_shown_by_the_faults_it_catches_and_the_other_alerts_it_raises() -> None:
@@ -61,6 +61,52 @@ def test_windows_without_a_score_are_no_evidence() -> None:
     strangeness[500:] = 0.05
     shown = showing(*past(strangeness, Span(100, 110, "fault")))
     assert (shown.caught, shown.weeks) == ((), 2.5)
+
+
+def strict(strangeness: Floats, *spans: Span) -> tuple[Rehearsal, Calibrator]:
+    """A rehearsal, and a calibration whose threshold alerts have raised as far as it goes."""
+    support, calibrator = past(strangeness, *spans)
+    calibrator.give_back(-10.0)
+    ends: Floats = np.arange(float(len(support.past))) * 604.8
+    return Rehearsal(Head.prior(), support, ends, rules=AlertRules(), budget=BUDGET), calibrator
+
+
+def between(calibrator: Calibrator) -> float:
+    """Return a strangeness below the threshold that is above it once that gives way a little."""
+    lower = calibrator.lowered()
+    assert lower is not None
+    limits = [each.threshold(BUDGET.per_window).score for each in (calibrator, lower)]
+    levels = np.linspace(0.0, 9.0, 9001)
+    middle = sum(limits) / 2
+    return float(next(level for level in levels if calibrator.score(float(level))[0] >= middle))
+
+
+def test_a_threshold_gives_way_before_a_caught_fault_is_lost() -> None:
+    strangeness = np.full(1000, 0.05)
+    strangeness[100:110] = between(strict(strangeness)[1])
+    rehearsal, calibrator = strict(strangeness, Span(100, 110, "fault"))
+    assert not any(rehearsal.show(calibrator).caught)
+    lower, after = gives_way(rehearsal, calibrator, shown(True), BUDGET)
+    assert after == rehearsal.show(lower)
+    assert (after.caught, lower.correction) == ((True,), calibrator.correction - 0.25)
+    assert gives_way(rehearsal, calibrator, shown(False), BUDGET)[0] is calibrator, "there is nothing to lose"
+
+
+def test_a_threshold_does_not_give_way_to_more_alerts_than_are_allowed() -> None:
+    strangeness = np.full(1000, 0.05)
+    strangeness[100:110] = level = between(strict(strangeness)[1])
+    for first in range(200, 1000, 100):
+        strangeness[first : first + 4] = level
+    rehearsal, calibrator = strict(strangeness, Span(100, 110, "fault"))
+    kept, after = gives_way(rehearsal, calibrator, shown(True), BUDGET)
+    assert kept is calibrator
+    assert veto(shown(True), after, BUDGET) == "it would lose 1 labelled fault caught now"
+
+
+def test_a_threshold_does_not_give_way_beyond_its_bound() -> None:
+    strangeness = np.full(1000, 0.05)
+    rehearsal, calibrator = strict(strangeness, Span(100, 110, "fault"))
+    assert gives_way(rehearsal, calibrator, shown(True), BUDGET)[0] is calibrator
 
 
 def shown(*caught: bool, alerts: int = 2, beaten: float = 0.0) -> Showing:

@@ -65,15 +65,15 @@ class Deaf(Calibrator):
     def threshold(self, alarms_per_window: float) -> Threshold:
         return super().threshold(3 * alarms_per_window)
 
-    def spend(self, alerted: bool, alarms_per_window: float) -> None:
-        pass
+    def spend(self, alerted: bool, alarms_per_window: float) -> float:
+        return 0.0
 
 
 class Contrary(Calibrator):
     """Lowers the threshold where it should raise it."""
 
-    def spend(self, alerted: bool, alarms_per_window: float) -> None:
-        super().spend(not alerted, 1.0 - alarms_per_window)
+    def spend(self, alerted: bool, alarms_per_window: float) -> float:
+        return super().spend(not alerted, 1.0 - alarms_per_window)
 
 
 @pytest.mark.parametrize(("per_window", "machines"), [(WEEK, 10), (DAY, 50)])
@@ -94,6 +94,26 @@ def test_the_budget_is_kept_where_machines_become_more_restless_or_calmer(change
         calibrator = Calibrator(values[:504], BLOCK, CONFIRM, OF)
         realised += alerts(calibrator, change * values[504:], DAY)
     assert 0.5 <= realised / 400 <= 1.5
+
+
+def test_what_was_spent_is_given_back_and_no_more() -> None:
+    """Beyond its bound an alert costs nothing, and so gives nothing back."""
+    calibrator = Calibrator(strangeness(2000, 1), BLOCK, CONFIRM, OF)
+    spent = [calibrator.spend(True, WEEK) for _ in range(10)]
+    assert sum(spent) == pytest.approx(calibrator.correction)
+    calibrator.give_back(sum(spent))
+    assert calibrator.correction == pytest.approx(0.0)
+
+
+def test_a_threshold_is_lowered_by_steps_to_its_bound() -> None:
+    calibrator = Calibrator(strangeness(2000, 1), BLOCK, CONFIRM, OF)
+    before, steps = calibrator.threshold(WEEK).score, [calibrator]
+    while (lower := steps[-1].lowered()) is not None:
+        steps.append(lower)
+    thresholds = [each.threshold(WEEK).score for each in steps]
+    assert thresholds == sorted(set(thresholds), reverse=True)
+    assert thresholds[-1] == pytest.approx(before - 1.0)
+    assert calibrator.threshold(WEEK).score == before
 
 
 def test_alerts_raise_the_threshold_and_quiet_lowers_it_both_within_bounds() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from appliance.detect.head import Blend, Head, Likeness, oddities
+from appliance.detect.head import Blend, Head, Likeness, Linear, oddities
 from appliance.detect.tail import TailRank
 from appliance.detect.traces import Traces
 
@@ -31,6 +31,19 @@ def test_a_head_whose_labels_say_nothing_new_leaves_what_is_strange_as_strange_a
 
 def test_a_window_without_a_score_stays_without(head: Head) -> None:
     assert np.isnan(head.rescore(traces([np.nan, 1.0]))).tolist() == [True, False]
+
+
+def test_a_window_is_judged_as_it_is_kept() -> None:
+    """Where normal windows are alike to the last digit, ranks turn on rounding."""
+    rng = np.random.default_rng(5)
+    full = Traces(rng.exponential(0.3, 500), 3.5 + 1e-4 * rng.normal(size=(500, 6)), 2)
+    kept = full.kept()
+    likeness, ranks = Likeness(np.full((1, 4), 3.0)), TailRank(kept.loudness)
+    parts = (Linear(np.zeros(2), np.ones(2)),)
+    head = Head(ranks, parts, likeness, TailRank(oddities(ranks, parts, likeness, kept)), Blend((0.9,)), None)
+    assert np.ptp(head.rescore(full) - head.rescore(kept)) > 0.1
+    live = [head.strangeness(strange, traits, 2) for strange, traits in zip(full.strangeness, full.traits, strict=True)]
+    np.testing.assert_allclose(live, head.rescore(kept), rtol=1e-6)
 
 
 def test_ranks_lead_back_to_what_was_ranked() -> None:

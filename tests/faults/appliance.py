@@ -246,6 +246,7 @@ class Appliance:
             ("influxdb/scores", "scores", "id"),
             ("influxdb/alerts", "alert_log", "id"),
             ("influxdb/labels", "labels", "number"),
+            ("influxdb/adaptation", "attempts", "id"),
         )
         return all(
             self.rows(

@@ -117,6 +117,7 @@ def stored(database: Database) -> dict[str, Table]:
             (machine, at): body for machine, at, body in database.rows("SELECT machine, start, body FROM samples")
         },
         "labels": {(label.machine, label.id): label for _, label in logs.labels(0, 2**31)},
+        "attempts": {(attempt.machine, attempt.at): attempt for _, attempt in logs.attempts(0, 2**31)},
         "heads": {
             (machine, number): (words, body)
             for machine, number, words, body in database.rows("SELECT machine, number, words, body FROM heads")

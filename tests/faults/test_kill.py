@@ -67,6 +67,11 @@ def test_kills_around_labels_change_nothing(
     told = [(label.machine, label.verdict) for _, label in Logs(labelled.database).labels(0, 99)]
     assert sorted((str(point["machine"]), str(point["verdict"])) for point in points) == sorted(told)
     assert len(told) == 6
+    attempts = [attempt for _, attempt in Logs(labelled.database).attempts(0, 99)]
+    points = influxdb.query("SELECT machine, label, head, promoted FROM adaptation")
+    assert sorted((point["machine"], point["label"], point["head"], point["promoted"]) for point in points) == sorted(
+        (each.machine, each.label, each.head, each.vetoed is None) for each in attempts
+    )
     assert labelled.database.rows("SELECT DISTINCT machine FROM heads"), (
         "labels must have taught, or nothing was compared"
     )

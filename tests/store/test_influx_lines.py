@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from appliance.records import Label
-from appliance.store.influx import alert_lines, label_lines
+from appliance.records import Attempt, Label
+from appliance.store.influx import alert_lines, attempt_lines, label_lines
 from tests.store.test_results import ALERT, NOW
 
 
@@ -25,3 +25,16 @@ def test_labels_that_begin_at_the_same_time_are_points_of_their_own() -> None:
         f'said_at=1767571290.0,via="mqtt" {at}'
     ]
     assert label_lines("hall", replace(label, id="8")) != label_lines("hall", label)
+
+
+def test_attempts_after_the_same_window_are_points_of_their_own_and_say_why_one_was_not_taken() -> None:
+    taken = Attempt("m", NOW, "label", "7", 3, 2, "catches 1 of 1", None, 1, 0, 1, 0.5, 0.25)
+    vetoed = replace(taken, at=NOW + 1e-6, vetoed="it would lose 1")
+    at = round(NOW * 1e9)
+    assert attempt_lines("hall", taken) == [
+        'adaptation,site=hall,machine=m cause="label",label="7",head=3.0,labels=2.0,promoted=1.0,faults=1.0,'
+        f'caught_before=0.0,caught=1.0,alerts_before=0.5,alerts=0.25,words="catches 1 of 1" {at}'
+    ]
+    (line,) = attempt_lines("hall", vetoed)
+    assert 'promoted=0.0,vetoed="it would lose 1",' in line
+    assert line.endswith(f" {at + 1000}")

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import apsw
 import msgspec
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from appliance.archive import KEPT_HEADS
 from appliance.errors import StoreError
 from appliance.records import (
     Alert,
+    Attempt,
     Block,
     HeadRecord,
     Label,
@@ -27,14 +29,15 @@ from appliance.store import queries
 from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
 from appliance.store.journal import Journal
 from appliance.store.logs import Logs
-from appliance.store.results import QUARANTINED_BYTES, Results
+from appliance.store.results import QUARANTINED_BYTES, Results, encode_body
 from appliance.store.retention import DAY_SECS, Limits, Retention
+from appliance.store.schema import MIGRATIONS
 
 NOW = 1_767_571_200.0
 SCORE = Score(
     machine="m", source="s", start=NOW, end=NOW + 16, score=2.5, threshold=4.0, alarm=False, trust="prior", blank=None,
     extrapolated=True, coverage=0.75, model=3, evidence={"level": 1.5}, contributions={"a": 0.25, "b": 0.75},
-    signals={"a": Signal(1.5, -2.0, 4.0), "c": Signal(0.0, 0.0, 0.0)}, sensor_faults={"c": "stuck"},
+    signals={"a": Signal(1.5, -2.0, 4.0), "c": Signal(0.0, 0.0, 0.0)}, sensor_faults={"c": "stuck"}, head=2,
 )  # fmt: skip
 LEARNING = replace(SCORE, score=None, threshold=None, trust="learning", blank="learning", evidence={}, contributions={})
 ALERT = Alert("m-1", "m", "open", NOW, NOW + 8, NOW + 8, None, 5.0, 4.0, {"a": 1.0}, {"level": 9.0}, "Hot.")
@@ -90,6 +93,31 @@ def test_a_label_is_stored_once_and_given_back_in_the_order_of_its_coming(databa
     assert given == [first, second, replace(first, machine="n")]
     assert queries.labels(database, machine="m") == [second, first]
     assert queries.labels(database, limit=1) == [replace(first, machine="n")]
+
+
+def test_attempts_are_given_back_as_they_were_in_order(database: Database) -> None:
+    taken = Attempt("m", NOW, "label", "7", 3, 2, "catches 1 of 1", None, 1, 0, 1, 0.5, 0.25)
+    back = Attempt("m", NOW + 8, "rollback", None, 4, 0, "back to what it was before any label")
+    Results(database).commit(Outcome(attempts=[taken, back]), 1)
+    assert [attempt for _, attempt in Logs(database).attempts(0, 10)] == [taken, back]
+
+
+def test_scores_stored_before_heads_were_numbered_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "older.db"
+    older = apsw.Connection(str(path))
+    for statements in MIGRATIONS[:2]:
+        older.execute(statements)
+    older.pragma("user_version", 2)
+    names = ("a", "b", "c")
+    older.execute("INSERT INTO channel_sets VALUES (1, ?)", (msgspec.json.encode(names).decode(),))
+    older.execute(
+        "INSERT INTO scores VALUES (1, 'm', 's', ?, ?, 2.5, 4.0, 0, 'prior', NULL, 1, 0.75, 3, 1, ?)",
+        (SCORE.start, SCORE.end, encode_body(SCORE, names)),
+    )
+    older.close()
+    database = Database(path)
+    Results(database).commit(Outcome(scores=[later(SCORE, 8)]), 1)
+    assert [score for _, score in Logs(database).scores(0, 10)] == [replace(SCORE, head=0), later(SCORE, 8)]
 
 
 def test_an_outcome_is_stored_whole_or_not_at_all(database: Database) -> None:
