@@ -86,6 +86,32 @@ class Likeness(Part):
         return nearest.astype(np.float64)
 
 
+class Cosine(Part):
+    """Cosine similarity, on a signed log scale, to the mean window of the most similar labelled event.
+
+    By direction alone, however large: a fault that comes back fainter is like itself. A window that is no farther from
+    usual than chance is like nothing.
+    """
+
+    FITTED: ClassVar[tuple[str, ...]] = ("directions",)
+
+    def __init__(self, prototypes: Floats) -> None:
+        """Start from the events' mean windows [event, feature] on the signed log scale."""
+        self.directions = prototypes / np.maximum(np.linalg.norm(prototypes, axis=1, keepdims=True), 1e-9)
+
+    def oddity(self, ranked: Floats, traces: Traces) -> Floats:
+        """Similarity to the nearest: [n]."""
+        nearest: Floats = self.similarities(traces).max(axis=1)
+        return nearest
+
+    def similarities(self, traces: Traces) -> Floats:
+        """Return the similarity to each: [n, event]."""
+        rows = signed_log(traces.features)
+        size = np.maximum(np.linalg.norm(rows, axis=1), np.sqrt(rows.shape[1]))
+        each: Floats = (rows @ self.directions.T) / size[:, None]
+        return each
+
+
 class Bent(Part):
     r"""A weighted sum of what the detectors say, bent by one hidden layer: what descends from labels.
 
@@ -111,7 +137,7 @@ class Bent(Part):
         return odds
 
 
-PARTS: dict[str, type[Part]] = {part.__name__: part for part in (Linear, Likeness, Bent)}
+PARTS: dict[str, type[Part]] = {part.__name__: part for part in (Linear, Likeness, Cosine, Bent)}
 
 
 @dataclass(frozen=True)
