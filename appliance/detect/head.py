@@ -242,7 +242,11 @@ class Head:
 
 def oddities(ranks: TailRank, parts: tuple[Part, ...], likeness: Likeness, traces: Traces) -> Floats:
     """Return [n, prior and parts and likeness] in their own units; what has no score counts as not strange."""
-    ranked = np.log1p(ranks.energies(traces.loudness))
+    return oddities_of_ranked(np.log1p(ranks.energies(traces.loudness)), parts, likeness, traces)
+
+
+def oddities_of_ranked(ranked: Floats, parts: tuple[Part, ...], likeness: Likeness, traces: Traces) -> Floats:
+    """Return the same where ln(1 + -ln p) of the loudness [n, detector] is known already."""
     columns = [np.nan_to_num(traces.strangeness)]
     columns += [part.oddity(ranked, traces) for part in (*parts, likeness)]
     return np.stack(columns, axis=1)

@@ -12,7 +12,7 @@ import numpy as np
 from appliance.adapt.prior import Prior, at
 from appliance.adapt.support import Support
 from appliance.detect.forgive import Forgiveness, detail
-from appliance.detect.head import Blend, Cosine, Head, Likeness, Part, oddities, signed_log
+from appliance.detect.head import Blend, Cosine, Head, Likeness, Part, oddities_of_ranked, signed_log
 from appliance.detect.precedents import usual_level
 from appliance.detect.tail import TailRank
 from appliance.detect.traces import Traces
@@ -160,7 +160,7 @@ def _heard(parts: Sequence[Part], blend: Blend) -> tuple[tuple[Part, ...], Blend
 def assembled(examples: Examples, ranks: TailRank, parts: tuple[Part, ...], blend: Blend) -> Head:
     """Rank every part, and likeness to the events, among normal windows."""
     likeness = Likeness(signed_log(np.concatenate([typical(event) for event in examples.events])))
-    tails = TailRank(oddities(ranks, parts, likeness, examples.normal))
+    tails = TailRank(oddities_of_ranked(examples.normal_ranked, parts, likeness, examples.normal))
     return Head(ranks, parts, likeness, tails, blend, None)
 
 
