@@ -32,10 +32,10 @@ class Prior:
     surprise: float = 2.4
     """ln(1 + -ln tail rank) of labelled events under the prior from which labels add nothing, because it knew."""
     look: tuple[float, ...] = (0.3, 0.5, 0.5, 0.5)
-    """[knot] of looking like a labelled event, where detectors find the events ordinary and the events look alike."""
+    """[knot] of looking like a labelled event, where detectors are blind to the events and the events look alike."""
     ordinary: float = 1.2
-    """ln(1 + -ln tail rank) of labelled events under the prior below which they are ordinary to all detectors together:
-    one normal window in ten is as strange."""
+    """ln(1 + -ln tail rank) of labelled events under the parts that were made to find them, below which detectors are
+    blind to them: one normal window in ten is as odd."""
     alike: float = 1.3
     """ln(1 + -ln tail rank) of labelled events under similarity to each other from which they are alike."""
     ridge: float = 10.0
@@ -58,9 +58,9 @@ class Prior:
         """Return how far labels count, 0 to 1, whose events the prior found so surprising."""
         return _step((self.surprise - surprise) / _SOFTNESS)
 
-    def blindness(self, surprise: float) -> float:
-        """Return how far detectors are blind to events that the prior found so surprising, 0 to 1."""
-        blind = _step((self.ordinary - surprise) / _ORDINARY_SOFTNESS)
+    def blindness(self, found: float) -> float:
+        """Return how far detectors are blind to events that the parts made of them find so odd, 0 to 1."""
+        blind = _step((self.ordinary - found) / _ORDINARY_SOFTNESS)
         return blind if blind > _LEAST_BLINDNESS else 0.0
 
     def recurrence(self, resemblance: float) -> float:

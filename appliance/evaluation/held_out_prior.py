@@ -14,10 +14,10 @@ from itertools import product
 import msgspec
 import numpy as np
 
-from appliance.adapt.adapters.base import assembled, blended, examples_of, grounds_of, look
+from appliance.adapt.adapters.base import assembled, blended, examples_of, grounds_of
 from appliance.adapt.adapters.ridge import Ridge
 from appliance.adapt.prior import KNOTS, Prior, at
-from appliance.detect.head import Blend, oddities
+from appliance.detect.head import oddities
 from appliance.errors import ResultsError
 from appliance.evaluation.adapted import Traced, known_at
 from appliance.evaluation.bootstrap import Estimate, Stratum, estimate
@@ -75,6 +75,9 @@ GRID: list[Prior] = [
 ]
 
 
+_BLINDEST = max(GRID, key=lambda prior: prior.ordinary)
+
+
 class Gains(msgspec.Struct, frozen=True):
     """What each prior of the grid would have brought on one machine."""
 
@@ -121,10 +124,10 @@ def gains(trial: Trial, traced: Traced, supports: Mapping[int, Support], start: 
         gained: dict[Prior, float] = {}
         if known.k:
             examples, ranks = examples_of(known)
-            grounds = grounds_of(max(GRID, key=lambda prior: prior.ordinary), known, examples)
         for ridge in RIDGES if known.k else ():
             parts, _ = Ridge().parts(replace(_SHIPPED, ridge=ridge[0], ridge_by_rank=ridge[1]), examples)
-            head = assembled(examples, ranks, (*parts, look(examples.events)), Blend())
+            head = assembled(examples, ranks, parts)
+            grounds = grounds_of(_BLINDEST, known, examples, head)
             assert head.likeness is not None
             assert head.tails is not None
             energy = np.log1p(head.tails.energies(oddities(ranks, head.parts, head.likeness, tail)))

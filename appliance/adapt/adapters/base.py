@@ -35,6 +35,8 @@ class Grounds(NamedTuple):
     """Labelled faults."""
     surprise: float
     """ln(1 + -ln tail rank) of the events' median windows under the prior, in the mean over events."""
+    found: tuple[float, ...]
+    """[labelled part] the same under each of them, which were made to find just these events."""
     contrast: float
     """0 to 1: how far an event can be told from a change for good. After the warm-up one event that fills all there is
     to see differs from the warm-up in whatever else has changed as well; windows in order beside it, as many as it
@@ -86,9 +88,9 @@ class Adapter(ABC):
             head.forgiven = _forgiveness(support, head)
             return head
         examples, ranks = examples_of(support)
-        made, shares = self.parts(prior, examples)
-        blend = blended(prior, grounds_of(prior, support, examples), shares)
-        head = assembled(examples, ranks, *_heard((*made, look(examples.events)), blend))
+        parts, shares = self.parts(prior, examples)
+        every = assembled(examples, ranks, parts)
+        head = blended_into(every, blended(prior, grounds_of(prior, support, examples, every), shares))
         head.forgiven = _forgiveness(support, head)
         return head
 
@@ -111,16 +113,29 @@ def examples_of(support: Support) -> tuple[Examples, TailRank]:
     return Examples(normal, np.log1p(ranks.energies(normal.loudness)), events, ranked), ranks
 
 
-def grounds_of(prior: Prior, support: Support, examples: Examples) -> Grounds:
-    """Find what trust in labels rests on."""
-    tail = TailRank(np.nan_to_num(examples.normal.strangeness)[:, None])
-    median = [np.median(np.log1p(tail.energies(event.strangeness[:, None]))) for event in examples.events]
-    surprise = float(np.mean(median))
+def assembled(examples: Examples, ranks: TailRank, parts: tuple[Part, ...]) -> Head:
+    """Rank the labelled parts, the look of the events, and likeness to them, among normal windows: nothing blended."""
+    every = (*parts, look(examples.events))
+    likeness = Likeness(signed_log(np.concatenate([typical(event) for event in examples.events])))
+    tails = TailRank(oddities_of_ranked(examples.normal_ranked, every, likeness, examples.normal))
+    return Head(ranks, every, likeness, tails, Blend(), None)
+
+
+def grounds_of(prior: Prior, support: Support, examples: Examples, every: Head) -> Grounds:
+    """Find what trust in labels rests on, with all that `assembled` made of them."""
+    assert every.likeness is not None
+    assert every.tails is not None
+    medians = []
+    for event, ranked in zip(examples.events, examples.events_ranked, strict=True):
+        oddity = oddities_of_ranked(ranked, every.parts, every.likeness, event)
+        medians.append(np.median(np.log1p(every.tails.energies(oddity)), axis=0))
+    surprise, *found = np.mean(medians, axis=0)[:-2].tolist()
     beside = len(support.normal) / sum(map(len, examples.events))
-    asked = support.k > 1 and prior.blindness(surprise) > 0.0
+    asked = support.k > 1 and prior.blindness(min(found)) > 0.0
     return Grounds(
         k=support.k,
         surprise=surprise,
+        found=tuple(found),
         contrast=min(1.0, beside + support.k - 1),
         detail=detail(examples.normal.features.shape[1]),
         resemblance=resemblance_of(examples) if asked else None,
@@ -143,7 +158,8 @@ def resemblance_of(examples: Examples) -> float:
 
 def blended(prior: Prior, grounds: Grounds, shares: Sequence[float]) -> Blend:
     """Return how much of what: of each labelled part, which share what labels say, and last of the events' look."""
-    by_look = grounds.contrast * grounds.detail * at(prior.look, grounds.k) * prior.blindness(grounds.surprise)
+    blindness = prior.blindness(float(np.dot(shares, grounds.found)))
+    by_look = grounds.contrast * grounds.detail * at(prior.look, grounds.k) * blindness
     if grounds.resemblance is not None:
         by_look *= prior.recurrence(grounds.resemblance)
     trust = grounds.contrast * prior.trust(grounds.surprise)
@@ -151,17 +167,18 @@ def blended(prior: Prior, grounds: Grounds, shares: Sequence[float]) -> Blend:
     return Blend((*(by_parts * each for each in shares), by_look), trust * at(prior.boost, grounds.k), prior.certain)
 
 
-def _heard(parts: Sequence[Part], blend: Blend) -> tuple[tuple[Part, ...], Blend]:
-    """Leave out parts that have no share: they would cost time with every window."""
-    heard = tuple(part for part, share in zip(parts, blend.shares, strict=True) if share > 0.0)
-    return heard, replace(blend, shares=tuple(share for share in blend.shares if share > 0.0))
-
-
-def assembled(examples: Examples, ranks: TailRank, parts: tuple[Part, ...], blend: Blend) -> Head:
-    """Rank every part, and likeness to the events, among normal windows."""
-    likeness = Likeness(signed_log(np.concatenate([typical(event) for event in examples.events])))
-    tails = TailRank(oddities_of_ranked(examples.normal_ranked, parts, likeness, examples.normal))
-    return Head(ranks, parts, likeness, tails, blend, None)
+def blended_into(every: Head, blend: Blend) -> Head:
+    """Return the head with a blend, without parts that have no share: they would cost time with every window."""
+    assert every.tails is not None
+    heard = [number for number, share in enumerate(blend.shares) if share > 0.0]
+    return Head(
+        every.ranks,
+        tuple(every.parts[number] for number in heard),
+        every.likeness,
+        every.tails.only([0, *(1 + number for number in heard), len(every.parts) + 1]),
+        replace(blend, shares=tuple(blend.shares[number] for number in heard)),
+        None,
+    )
 
 
 def look(events: Sequence[Traces]) -> Cosine:
