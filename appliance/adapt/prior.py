@@ -31,6 +31,13 @@ class Prior:
     """ln(1 + -ln tail rank) of likeness from which it is no accident."""
     surprise: float = 2.4
     """ln(1 + -ln tail rank) of labelled events under the prior from which labels add nothing, because it knew."""
+    look: tuple[float, ...] = (0.3, 0.5, 0.5, 0.5)
+    """[knot] of looking like a labelled event, where detectors are blind to the events and the events look alike."""
+    ordinary: float = 1.2
+    """ln(1 + -ln tail rank) of labelled events under the parts that were made to find them, below which detectors are
+    blind to them: one normal window in ten is as odd."""
+    alike: float = 1.3
+    """ln(1 + -ln tail rank) of labelled events under similarity to each other from which they are alike."""
     ridge: float = 10.0
     """Penalty on weights by loudness, in variances of the normal windows."""
     ridge_by_rank: float = 5.0
@@ -49,11 +56,30 @@ class Prior:
 
     def trust(self, surprise: float) -> float:
         """Return how far labels count, 0 to 1, whose events the prior found so surprising."""
-        return 1.0 / (1.0 + math.exp(-(self.surprise - surprise) / _SOFTNESS))
+        return _step((self.surprise - surprise) / _SOFTNESS)
+
+    def blindness(self, found: float) -> float:
+        """Return how far detectors are blind to events that the parts made of them find so odd, 0 to 1."""
+        blind = _step((self.ordinary - found) / _ORDINARY_SOFTNESS)
+        return blind if blind > _LEAST_BLINDNESS else 0.0
+
+    def recurrence(self, resemblance: float) -> float:
+        """Return how far events that resemble each other so much are the same fault again, 0 to 1."""
+        return _step((resemblance - self.alike) / _SOFTNESS)
 
 
 _SOFTNESS = 0.1
-"""Of the step at `Prior.surprise`."""
+"""Of the steps at `Prior.surprise` and `Prior.alike`."""
+_ORDINARY_SOFTNESS = 0.05
+"""Of the step at `Prior.ordinary`."""
+_LEAST_BLINDNESS = 0.02
+"""Less is nothing: a part that hardly counts must not cost time with every window."""
+_FAR = 100.0
+"""Beyond that an exponential would overflow."""
+
+
+def _step(by: float) -> float:
+    return 1.0 / (1.0 + math.exp(min(-by, _FAR)))
 
 
 def at(weights: tuple[float, ...], k: int) -> float:

@@ -20,6 +20,9 @@ _MOST = 500
 _LIKE, _VERY_LIKE = 0.75, 0.9
 """Likeness from which something is forgiven, and from which all is. Between two goes at the same routine of a simulated
 pump it is 0.84 to 0.98, and no other window of it comes above 0.63."""
+_ENOUGH_FEATURES = 32
+"""Of eight channels. With fewer, strange windows are alike by chance: on one channel a single false alarm was like half
+of all strange windows, so there only a close repeat is forgiven."""
 _LESS_LIKE_A_FAULT = 0.2
 """By so much a window must be more like a false alarm than like any labelled fault: in doubt it is the fault."""
 
@@ -60,10 +63,17 @@ class Forgiveness(Fitted):
         rows = features[strange].astype(np.float32)
         like, nearest = likeness(rows, self.false_alarms)
         like_fault = likeness(rows, self.faults)[0]
-        share = np.clip((like - _LIKE) / (_VERY_LIKE - _LIKE), 0.0, 1.0)
+        slack = detail(features.shape[1])
+        least, all_of_it = (1.0 - slack * (1.0 - each) for each in (_LIKE, _VERY_LIKE))
+        share = np.clip((like - least) / (all_of_it - least), 0.0, 1.0)
         share[like < like_fault + _LESS_LIKE_A_FAULT] = 0.0
         left[strange] -= share * np.minimum(strangeness[strange] - self.usual, self.excess[nearest])
         return left
+
+
+def detail(features: int) -> float:
+    """Return how far so many features tell strange windows apart, 0 to 1."""
+    return min(1.0, features / _ENOUGH_FEATURES)
 
 
 def likeness(rows: Singles, references: Singles) -> tuple[Floats, NDArray[np.intp]]:

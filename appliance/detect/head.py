@@ -90,6 +90,32 @@ class Likeness(Part):
         return nearest.astype(np.float64)
 
 
+class Cosine(Part):
+    """Cosine similarity, on a signed log scale, to the mean window of the most similar labelled event.
+
+    By direction alone, however large: a fault that comes back fainter is like itself. A window that is no farther from
+    usual than chance is like nothing.
+    """
+
+    FITTED: ClassVar[tuple[str, ...]] = ("directions",)
+
+    def __init__(self, prototypes: Floats) -> None:
+        """Start from the events' mean windows [event, feature] on the signed log scale."""
+        self.directions = prototypes / np.maximum(np.linalg.norm(prototypes, axis=1, keepdims=True), 1e-9)
+
+    def oddity(self, ranked: Floats, traces: Traces) -> Floats:
+        """Similarity to the nearest: [n]."""
+        nearest: Floats = self.similarities(traces).max(axis=1)
+        return nearest
+
+    def similarities(self, traces: Traces) -> Floats:
+        """Return the similarity to each: [n, event]."""
+        rows = signed_log(traces.features)
+        size = np.maximum(np.linalg.norm(rows, axis=1), np.sqrt(rows.shape[1]))
+        each: Floats = (rows @ self.directions.T) / size[:, None]
+        return each
+
+
 class Bent(Part):
     r"""A weighted sum of what the detectors say, bent by one hidden layer: what descends from labels.
 
@@ -115,7 +141,7 @@ class Bent(Part):
         return odds
 
 
-PARTS: dict[str, type[Part]] = {part.__name__: part for part in (Linear, Likeness, Bent)}
+PARTS: dict[str, type[Part]] = {part.__name__: part for part in (Linear, Likeness, Cosine, Bent)}
 
 
 @dataclass(frozen=True)
@@ -220,7 +246,11 @@ class Head:
 
 def oddities(ranks: TailRank, parts: tuple[Part, ...], likeness: Likeness, traces: Traces) -> Floats:
     """Return [n, prior and parts and likeness] in their own units; what has no score counts as not strange."""
-    ranked = np.log1p(ranks.energies(traces.loudness))
+    return oddities_of_ranked(np.log1p(ranks.energies(traces.loudness)), parts, likeness, traces)
+
+
+def oddities_of_ranked(ranked: Floats, parts: tuple[Part, ...], likeness: Likeness, traces: Traces) -> Floats:
+    """Return the same where ln(1 + -ln p) of the loudness [n, detector] is known already."""
     columns = [np.nan_to_num(traces.strangeness)]
     columns += [part.oddity(ranked, traces) for part in (*parts, likeness)]
     return np.stack(columns, axis=1)

@@ -37,6 +37,10 @@ class TailRank(Fitted):
         self.slope = np.maximum((far - near) / math.log(10.0), _SLOPE_FLOOR)
         self._prepare()
 
+    def only(self, detectors: Sequence[int]) -> TailRank:
+        """Return the ranks of some detectors, in that order."""
+        return TailRank.restore({"grid": self.grid[detectors], "slope": self.slope[detectors]}, {})
+
     def evidence(self, oddity: Sequence[float]) -> list[float]:
         """Return each detector's -ln p ≥ 0 for its oddity of one window."""
         return list(map(_rank, self._grids, self._slopes, oddity))

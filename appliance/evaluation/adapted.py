@@ -30,7 +30,7 @@ _FLIPPED = 0.3
 """Share of labels that are wrong in the ablation of that name."""
 _DRAWS = 5
 """Seeds of the ablations that draw."""
-_NO_BOOST = (0.0,) * len(KNOTS)
+_NOTHING = (0.0,) * len(KNOTS)
 
 
 class Traced(NamedTuple):
@@ -128,7 +128,7 @@ def _ablations() -> dict[str, Adapted]:
     adapter, prior = ADAPTERS[DEFAULT](), Prior()
     name = f"adapt:{DEFAULT}"
     kinds = {
-        "evidence_only": Adapted(f"{name}:evidence_only", adapter, replace(prior, boost=_NO_BOOST)),
+        "evidence_only": Adapted(f"{name}:evidence_only", adapter, replace(prior, boost=_NOTHING, look=_NOTHING)),
         "gate_off": Adapted(f"{name}:gate_off", adapter, replace(prior, surprise=np.inf)),
         "shuffled": Adapted(f"{name}:shuffled", adapter, prior, shuffled),
         "flipped": Adapted(f"{name}:flipped", adapter, prior, flipped),

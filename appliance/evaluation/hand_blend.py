@@ -9,28 +9,15 @@ import numpy as np
 
 from appliance.adapt.adapters.base import Adapter, Examples, typical
 from appliance.adapt.prior import KNOTS, Prior
-from appliance.detect.head import Part, signed_log
+from appliance.detect.head import Cosine, Part, signed_log
 from appliance.detect.traces import Traces
 from appliance.records import Floats
 
-PRIOR = Prior(share=(0.15, 0.5, 0.5, 0.5), boost=(0.0,) * len(KNOTS), surprise=float("inf"))
+_NOTHING = (0.0,) * len(KNOTS)
+PRIOR = Prior(share=(0.15, 0.5, 0.5, 0.5), boost=_NOTHING, look=_NOTHING, surprise=float("inf"))
 """Half prior, a quarter each for the others; with one event 0.85 prior and logistic regression."""
 _LOGISTIC_ONLY = 1
 """Labelled events up to which likeness has no share: at a quarter each it lost on servers."""
-
-
-class Cosine(Part):
-    """Cosine similarity to the mean window of the most similar labelled event."""
-
-    def __init__(self, prototypes: Floats) -> None:
-        self._directions = prototypes / np.maximum(np.linalg.norm(prototypes, axis=1, keepdims=True), 1e-9)
-
-    def oddity(self, ranked: Floats, traces: Traces) -> Floats:
-        """Similarity: [n]. A window that is no farther from usual than chance has none."""
-        rows = signed_log(traces.features)
-        size = np.maximum(np.linalg.norm(rows, axis=1), np.sqrt(rows.shape[1]))
-        nearest: Floats = (rows @ self._directions.T).max(axis=1) / size
-        return nearest
 
 
 class Logit(Part):

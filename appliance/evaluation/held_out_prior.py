@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from itertools import product
 
 import msgspec
 import numpy as np
 
-from appliance.adapt.adapters.base import blended, surprise
+from appliance.adapt.adapters.base import assembled, blended, examples_of, grounds_of
 from appliance.adapt.adapters.ridge import Ridge
-from appliance.adapt.prior import Prior, at
+from appliance.adapt.prior import KNOTS, Prior, at
 from appliance.detect.head import oddities
 from appliance.errors import ResultsError
 from appliance.evaluation.adapted import Traced, known_at
@@ -42,26 +43,39 @@ NEVER = 1000.0
 """Surprise that no event has."""
 RIDGES = ((3.0, 2.0), (10.0, 5.0), (30.0, 15.0))
 """By loudness, and by rank."""
+_NOTHING = (0.0,) * len(KNOTS)
+_LIKENESS = ((_NOTHING, 2.2), (_SHIPPED.boost, 2.0), (_SHIPPED.boost, 2.2))
+"""Boost, and from where it is certain."""
+_LOOKS = (
+    (_NOTHING, 1.2, 1.3),
+    *product(((0.0, 0.5, 0.5, 0.5), (0.15, 0.3, 0.3, 0.3), _SHIPPED.look), (1.2, 1.3), (0.0, 1.3)),
+)
+"""Share of the look of events, up to which surprise they are ordinary, and from where they are alike."""
 GRID: list[Prior] = [
-    replace(
-        _SHIPPED,
-        ridge=ridge[0],
-        ridge_by_rank=ridge[1],
+    Prior(
         share=tuple(min(0.95, weight) for weight in _scaled(_SHIPPED.share, share)),
         by_rank=by_rank,
-        boost=_scaled(_SHIPPED.boost, boost),
+        boost=boost,
         certain=certain,
         surprise=surprising,
+        look=look_share,
+        ordinary=ordinary,
+        alike=alike,
+        ridge=ridge,
+        ridge_by_rank=ridge_by_rank,
     )
-    for ridge, share, by_rank, boost, certain, surprising in product(
+    for (ridge, ridge_by_rank), share, by_rank, (boost, certain), surprising, (look_share, ordinary, alike) in product(
         RIDGES,
         (1 / 3, 2 / 3, 1.0, 4 / 3),
-        ((0.0,) * 4, (0.0, 0.5, 0.5, 0.5), (0.5,) * 4, (1.0,) * 4),
-        (0.0, 0.25, 1.0),
-        (1.8, 2.0, 2.2),
-        (2.0, 2.4, NEVER),
+        (_NOTHING, (0.0, 0.5, 0.5, 0.5), (0.5,) * 4),
+        _LIKENESS,
+        (2.4, NEVER),
+        _LOOKS,
     )
 ]
+
+
+_BLINDEST = max(GRID, key=lambda prior: prior.ordinary)
 
 
 class Gains(msgspec.Struct, frozen=True):
@@ -108,19 +122,21 @@ def gains(trial: Trial, traced: Traced, supports: Mapping[int, Support], start: 
     for k, support in supports.items():
         known = known_at(trial, traced, support)
         gained: dict[Prior, float] = {}
+        if known.k:
+            examples, ranks = examples_of(known)
         for ridge in RIDGES if known.k else ():
-            head = Ridge().adapt(replace(_SHIPPED, ridge=ridge[0], ridge_by_rank=ridge[1]), known)
-            assert head.ranks is not None
+            parts, _ = Ridge().parts(replace(_SHIPPED, ridge=ridge[0], ridge_by_rank=ridge[1]), examples)
+            head = assembled(examples, ranks, parts)
+            grounds = grounds_of(_BLINDEST, known, examples, head)
             assert head.likeness is not None
             assert head.tails is not None
-            surprising = surprise(head.tails, [known.past[event] for event in known.events])
-            energy = np.log1p(head.tails.energies(oddities(head.ranks, head.parts, head.likeness, tail)))
+            energy = np.log1p(head.tails.energies(oddities(ranks, head.parts, head.likeness, tail)))
             energy[np.isnan(tail.strangeness)] = 0.0
+            figures = cache(lambda blend, energy=energy: vus_pr(blend.of(energy), labels, buffer) - without)
             for prior in GRID:
                 if (prior.ridge, prior.ridge_by_rank) == ridge:
                     by_rank = at(prior.by_rank, k)
-                    blend = blended(prior, k, surprising, (1.0 - by_rank, by_rank))
-                    gained[prior] = vus_pr(blend.of(energy), labels, buffer) - without
+                    gained[prior] = figures(blended(prior, grounds, (1.0 - by_rank, by_rank)))
         by_k[k] = [gained.get(prior, 0.0) for prior in GRID]
     return Gains(trial.dataset, trial.machine, trial.cluster, trial.licence or "unknown", by_k)
 

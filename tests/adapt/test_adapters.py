@@ -12,7 +12,7 @@ from appliance.adapt.adapters import ADAPTERS, DEFAULT
 from appliance.adapt.adapters.base import Adapter
 from appliance.adapt.adapters.descending import METHODS
 from appliance.adapt.adapters.ridge import discriminant
-from appliance.adapt.prior import Prior
+from appliance.adapt.prior import KNOTS, Prior
 from appliance.adapt.support import Span, Support
 from appliance.detect.head import Head
 from appliance.detect.traces import Traces
@@ -23,6 +23,7 @@ WARM_UP, PAST = 600, 400
 EVENTS = [(100, 108), (200, 212)]
 ROUTINE = (300, 310)
 STRADDLE = 3
+NOTHING = (0.0,) * len(KNOTS)
 SPANS = [Span(*event, "fault") for event in EVENTS]
 
 EVERY: dict[str, Adapter] = {
@@ -226,7 +227,7 @@ def test_labels_count_the_less_the_better_the_prior_knew() -> None:
     prior = Prior()
     assert prior.trust(1.0) > 0.99
     assert prior.trust(4.0) < 0.01
-    knew = replace(prior, surprise=-5.0)
+    knew = replace(prior, surprise=-5.0, ordinary=-5.0)
     head, seen = ADAPTERS[DEFAULT]().adapt(knew, support(SPANS)), future()
     order = np.argsort(head.rescore(seen), kind="stable")
     # Ranks among normal windows do not tell those apart that lie below all of the tail's levels.
@@ -237,11 +238,54 @@ def test_what_no_detector_hears_is_found_again_by_what_it_looked_like() -> None:
     """Likeness alone: the events are as loud as anything else."""
     seen, ahead = (with_spans(traces(PAST, seed), EVENTS, 0, 0, 0.0) for seed in (2, 3))
     head = ADAPTERS["ridge"]().adapt(Prior(), support(SPANS, seen))
-    without = ADAPTERS["ridge"]().adapt(replace(Prior(), boost=(0.0,) * 4), support(SPANS, seen))
+    without = ADAPTERS["ridge"]().adapt(replace(Prior(), boost=NOTHING, look=NOTHING), support(SPANS, seen))
     events = inside(EVENTS)
     stands, stood = (higher_than(each.rescore(ahead)[~events], each.rescore(ahead)[events]) for each in (head, without))
     assert stood < 0.7
     assert stands > 0.95
+
+
+def looking_like(feature: int, first: int, seen: Traces) -> Traces:
+    """An event that no detector hears, in two neighbouring features."""
+    return with_spans(seen, [(first, first + 10)], 0, feature, 0.0)
+
+
+def test_of_faults_that_no_detector_hears_the_third_is_looked_for_if_the_first_two_look_alike() -> None:
+    warm_up, quiet = (traces(count, seed, features=40) for count, seed in ((WARM_UP, 1), (PAST, 2)))
+    spans = [Span(100, 110, "fault"), Span(200, 210, "fault")]
+    ahead, third = looking_like(0, 300, traces(PAST, 3, features=40)), inside([(300, 310)])
+    prior = replace(Prior(), boost=NOTHING)
+
+    def standing(feature: int) -> float:
+        seen = looking_like(feature, 200, looking_like(0, 100, quiet))
+        head = ADAPTERS["ridge"]().adapt(prior, Support.of(warm_up, seen, spans, straddle=STRADDLE))
+        judged = head.rescore(ahead)
+        assert Head.restore(head.snapshot()).rescore(ahead).tobytes() == judged.tobytes()
+        return higher_than(judged[~third], judged[third])
+
+    assert standing(0) > 0.99
+    assert standing(20) < 0.7
+
+
+def test_what_detectors_hear_is_not_looked_for() -> None:
+    prior = Prior()
+    assert prior.blindness(0.6) > 0.99
+    assert prior.blindness(1.5) == 0.0
+    assert prior.recurrence(0.7) < 0.01
+    assert prior.recurrence(2.0) > 0.99
+    head = ADAPTERS["ridge"]().adapt(prior, support(SPANS, with_spans(past(), EVENTS, 1, 0, 9.0)))
+    assert [type(part).__name__ for part in head.parts] == ["Linear", "Linear"]
+
+
+@adapters
+def test_one_event_that_fills_all_there_is_to_see_teaches_nothing_and_a_second_one_does(adapter: Adapter) -> None:
+    """It differs from the warm-up in whatever else has changed since."""
+    seen = past()
+    first = [Span(0, PAST // 2, "fault")]
+    whole = Support.of(traces(WARM_UP, 1), seen[slice(0, PAST // 2)], first, straddle=STRADDLE)
+    head = adapter.adapt(Prior(), whole)
+    assert (head.parts, head.blend.shares, head.blend.boost) == ((), (), 0.0)
+    assert adapter.adapt(Prior(), support([*first, Span(*EVENTS[1], "fault")])).parts
 
 
 def test_the_ridge_shrinks_directions_in_which_normal_windows_hardly_vary() -> None:

@@ -55,6 +55,12 @@ def test_ranks_lead_back_to_what_was_ranked() -> None:
         np.testing.assert_allclose(tails.oddity(detector, energies[:, detector]), seen, rtol=1e-9)
 
 
+def test_some_ranks_are_those_of_all() -> None:
+    oddity = np.random.default_rng(0).gamma(2.0, size=(500, 3))
+    tails = TailRank(oddity)
+    assert tails.only([2, 0]).energies(oddity[:, [2, 0]]).tobytes() == tails.energies(oddity)[:, [2, 0]].tobytes()
+
+
 def test_a_window_alone_is_ranked_as_among_others() -> None:
     oddity = np.random.default_rng(0).gamma(2.0, size=(500, 3))
     tails = TailRank(oddity)
