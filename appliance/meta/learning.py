@@ -84,3 +84,9 @@ def named(prefix: str, params: Mapping[str, Tensor]) -> Params:
 def part(params: Mapping[str, Tensor], prefix: str) -> Params:
     """Return what has a prefix, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in params.items() if name.startswith(prefix)}
+
+
+def shares(weight: Tensor) -> Tensor:
+    """Divide weights [example, ...] by their sum over examples; all 0 where that is 0."""
+    total = weight.sum(0)
+    return weight / torch.where(total > 0, total, 1.0)

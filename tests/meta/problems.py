@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from appliance.meta.algorithms.base import Algorithm
 from appliance.meta.algorithms.learned_optimizer import LearnedOptimizer
 from appliance.meta.algorithms.leo import Leo
 from appliance.meta.algorithms.maml import Maml
+from appliance.meta.algorithms.prototypes import Prototypes
 from appliance.meta.algorithms.reptile import Reptile
 from appliance.meta.learning import Episodes, Examples, Learner, Params, learner_of
 
@@ -18,7 +20,7 @@ FEATURES, CLASSES = 3, 2
 HEAD = ("2.weight", "2.bias")
 
 
-def network() -> nn.Module:
+def network() -> nn.Sequential:
     """Smooth, so that differences come close to derivatives."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
@@ -48,6 +50,23 @@ def leo() -> Leo:
     )
 
 
+def prototypes() -> Prototypes:
+    hidden = network()[:2]
+
+    def features(params: Params, examples: Examples) -> Tensor:
+        embedded: Tensor = functional_call(
+            hidden, {name: t for name, t in params.items() if name not in HEAD}, (examples.x,)
+        )
+        return embedded
+
+    return Prototypes(
+        learner=learner()[0],
+        feature_size=4,
+        features=features,
+        groups=lambda y: nn.functional.one_hot(y, CLASSES).double(),
+    )
+
+
 def algorithms() -> dict[str, Algorithm]:
     about = learner()[0]
     return {
@@ -57,6 +76,7 @@ def algorithms() -> dict[str, Algorithm]:
         "meta_sgd": Maml(learner=about, steps=2, step_size=0.3, learned_steps=True),
         "reptile": Reptile(learner=about, steps=3, step_size=0.2, training_steps=3),
         "leo": leo(),
+        "prototypes": prototypes(),
         "learned_optimizer": LearnedOptimizer(learner=about, steps=2, step_size=0.3, hidden=4),
     }
 

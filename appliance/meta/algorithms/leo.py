@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import grad
 
 from appliance.meta.algorithms.base import MODEL, Algorithm
-from appliance.meta.learning import Examples, Params, named, part
+from appliance.meta.learning import Examples, Params, named, part, shares
 
 LEO = "leo."
 RELATION_LAYERS = 3
@@ -167,12 +167,6 @@ class Leo(Algorithm):
     @property
     def _decoded(self) -> tuple[str, ...]:
         return self.decoded or self.learner.head
-
-
-def shares(weight: Tensor) -> Tensor:
-    """Divide weights [example, ...] by their sum over examples; all 0 where that is 0."""
-    total = weight.sum(0)
-    return weight / torch.where(total > 0, total, 1.0)
 
 
 def divergence(mean: Tensor, log_spread: Tensor) -> Tensor:

@@ -1,67 +1,83 @@
-"""Handwritten digits as few-shot tasks."""
+"""Methods of the digits problem: the baselines without meta-learning, and where training starts."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import torch
 
 from appliance.meta.sanity.digits import (
-    QUERIES,
-    SHOTS,
-    WAYS,
-    bent,
-    draw,
-    episodes,
-    images,
+    FEATURES,
+    PRETRAINED,
+    QUICK_TASKS,
+    Trained,
+    accuracy,
+    baselines,
+    embedding,
     nearest,
-    split,
-    tasks_of_unseen,
+    network,
+    pretrained,
+    total_steps,
+    trained,
 )
+from appliance.meta.sanity.images import SHOTS, split, tasks_of_unseen
 
 
-def generator() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+def untold(_name: str, _steps: int) -> None:
+    pass
 
 
-def test_every_class_is_unseen_in_three_of_ten_splits_and_never_known_there() -> None:
-    names = {x.data_ptr(): digit for digit, x in enumerate(images())}
-    counts = Counter(names[x.data_ptr()] for number in range(10) for x in split(number).unseen)
-    assert counts == dict.fromkeys(range(10), 3)
-    for number in range(10):
-        known, unseen = split(number)
-        assert sorted(names[x.data_ptr()] for x in known + unseen) == list(range(10))
-
-
-def test_no_image_is_in_support_and_query_and_none_is_of_another_class() -> None:
-    numbered = [torch.arange(100.0).reshape(-1, 1, 1, 1).expand(-1, 1, 8, 8) + 1000 * label for label in range(5)]
-    support, query = episodes(draw(generator(), numbered, 4), torch.tensor([5, 5, 5, 5]))
-    for task in range(4):
-        inside, outside = (some.x[task, :, 0, 0, 0].tolist() for some in (support, query))
-        assert len({*inside, *outside}) == WAYS * (max(SHOTS) + QUERIES)
-        for some, values in ((support, inside), (query, outside)):
-            labels = {(int(y), value // 1000) for y, value in zip(some.y[task], values, strict=True)}
-            assert len(labels) == WAYS
-
-
-def test_a_task_of_one_shot_weighs_one_image_of_each_class() -> None:
-    support, query = episodes(draw(generator(), list(images()), 2), torch.tensor([1, 5]))
-    assert [support.weight[task].sum() for task in range(2)] == [WAYS, 5 * WAYS]
-    assert sorted(support.y[0][support.weight[0] > 0].tolist()) == [0, 1, 2]
-    assert bool((query.weight == 1).all())
-
-
-def test_images_of_a_task_are_bent_alike_and_other_tasks_otherwise() -> None:
-    x = images()[3][:1].expand(2, WAYS, 4, 1, 8, 8)
-    moved = bent(x, generator())
-    assert (moved[0] - moved[0, 0, 0]).abs().max() == 0
-    assert (moved[0] - moved[1]).abs().max() > 0.1
-    assert (moved - x).abs().max() > 0.1
+def reached(run: Trained, shots: int) -> float:
+    algorithm, meta = run
+    test = tasks_of_unseen(split(0).unseen, shots, QUICK_TASKS)
+    return accuracy(algorithm.predict(meta, test.support, test.query.x), test.query.y)
 
 
 def test_prototypes_use_no_image_that_weighs_nothing() -> None:
     one, five = (tasks_of_unseen(split(0).unseen, shots) for shots in SHOTS)
-    assert torch.equal(one.query.x, five.query.x)
     spoilt = one.support._replace(x=one.support.x * one.support.weight[..., None, None, None])
     assert torch.equal(nearest(one), nearest(one._replace(support=spoilt)))
     assert not torch.equal(nearest(one), nearest(five))
+
+
+def test_ordinary_training_is_told_of_every_step_and_makes_a_better_body_under_the_same_new_head() -> None:
+    told: list[str] = []
+    known, _ = split(0)
+    body_trained = pretrained(known, 0.15, lambda name, steps: told.extend([name] * steps))
+    assert told == [PRETRAINED] * 45
+    assert {name: t.shape for name, t in body_trained.items()} == {name: t.shape for name, t in network()[1].items()}
+    runs = baselines(body_trained)
+    for way in ("prototypes", "fine-tuned"):
+        for shots in SHOTS:
+            assert reached(runs[f"{PRETRAINED}, {way}"], shots) > reached(runs[f"untrained, {way}"], shots) + 0.005
+
+
+def test_an_untrained_method_is_no_better_than_the_untrained_body() -> None:
+    """What the command's test asks of prototypical networks is more than they bring along."""
+    fresh = network()[1]
+    runs = trained(split(0).known, fresh, 0.0, untold)
+    for shots in SHOTS:
+        assert reached(runs["prototypical networks"], shots) == reached(
+            baselines(fresh)["untrained, prototypes"], shots
+        )
+
+
+def test_one_method_starts_from_the_pre_trained_body_and_the_others_from_a_fresh_one() -> None:
+    other = {name: t + 1 for name, t in network()[1].items()}
+    starts = {
+        name: meta["model.body.0.bias"] for name, (_, meta) in trained(split(0).known, other, 0.0, untold).items()
+    }
+    moved = {name for name, bias in starts.items() if torch.equal(bias, other["body.0.bias"])}
+    assert moved == {"pre-trained, then prototypical networks"}
+    assert all(torch.equal(bias, network()[1]["body.0.bias"]) for name, bias in starts.items() if name not in moved)
+
+
+def test_what_the_head_sees_is_the_embedding() -> None:
+    learner, params = network()
+    params |= {"head.weight": torch.randn(3, FEATURES, generator=torch.Generator().manual_seed(0))}
+    test = tasks_of_unseen(split(0).unseen, 1)
+    one = test.query._replace(x=test.query.x[0], y=test.query.y[0], weight=test.query.weight[0])
+    seen = embedding()(params, one)
+    assert torch.allclose(learner.apply(params, one.x), seen @ params["head.weight"].T, atol=1e-4)
+
+
+def test_the_quick_run_has_fewer_steps() -> None:
+    assert 0 < total_steps(quick=True) < total_steps(quick=False) / 20

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 
-from appliance.meta.sanity.sinusoid import draw
+from appliance.meta.sanity.sinusoid import TEST_POINTS, draw, methods, network
+from tests.meta.sanity.expected import AT_MOST
 
 
 def test_waves_are_those_of_the_paper() -> None:
@@ -23,3 +27,16 @@ def test_without_being_told_a_method_sees_x_alone() -> None:
     told, untold = (draw(torch.Generator().manual_seed(0), 5, 5, 3, tell=tell) for tell in (True, False))
     assert torch.equal(untold.support.x, told.support.x[..., :1])
     assert torch.equal(untold.query.y, told.query.y)
+
+
+@pytest.mark.parametrize("label", AT_MOST)
+def test_a_method_that_does_not_learn_misses_what_is_expected_of_it(label: str) -> None:
+    name, _, steps = label.partition(", ")
+    learner, params = network()
+    algorithm = methods(learner, params)[name].algorithm
+    if steps:
+        algorithm = replace(algorithm, steps=int(steps.split()[0]))  # type: ignore[call-arg]
+    test = draw(torch.Generator().manual_seed(0), 10, TEST_POINTS, 100)
+    meta = algorithm.initial(params, torch.Generator().manual_seed(0))
+    outputs = algorithm.predict(meta, test.support, test.query.x)
+    assert (outputs - test.query.y).square().mean() > AT_MOST[label] + 0.3
