@@ -25,6 +25,9 @@ from appliance.detect.tail import TailRank
 from appliance.detect.traces import Traces
 from appliance.records import Floats
 
+_USUAL = 0.596
+"""Mean of ln(1 + evidence) over normal windows, whose evidence is exponential."""
+
 
 class Part(Fitted, ABC):
     """One way to see how much a window is like what was labelled a fault. Fitted by an adapter; never changes."""
@@ -223,8 +226,11 @@ def oddities(ranks: TailRank, parts: tuple[Part, ...], likeness: Likeness, trace
 
 
 def heard(ranked: Floats, traces: Traces) -> Floats:
-    """Return all that detectors say of windows: [n, 2 x detector] loudness by the warm-up, and by ranks since."""
-    return np.concatenate([traces.loudness, ranked], axis=1)
+    """Return all that detectors say of windows: [n, 2 x detector] loudness by the warm-up, and by ranks since.
+
+    Both less their usual value, so that who descends on them does not move along all of them before any other way.
+    """
+    return np.concatenate([traces.loudness, ranked], axis=1) - _USUAL
 
 
 def signed_log(features: Floats) -> Floats:

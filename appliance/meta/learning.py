@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,3 +85,11 @@ def named(prefix: str, params: Mapping[str, Tensor]) -> Params:
 def part(params: Mapping[str, Tensor], prefix: str) -> Params:
     """Return what has a prefix, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in params.items() if name.startswith(prefix)}
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw all that torch draws from a seed, and leave its own generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

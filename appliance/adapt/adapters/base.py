@@ -63,23 +63,11 @@ class Adapter(ABC):
             head = Head.prior()
             head.forgiven = _forgiveness(support, head)
             return head
-        known = support.past[support.normal]
-        normal = Traces(
-            np.concatenate([support.warm_up.strangeness, known.strangeness]),
-            np.concatenate([support.warm_up.traits, known.traits]),
-            known.detectors,
-        )
-        ranks = TailRank(normal.loudness)
-        events = tuple(support.past[event] for event in support.events)
-        examples = Examples(
-            normal,
-            np.log1p(ranks.energies(normal.loudness)),
-            events,
-            tuple(np.log1p(ranks.energies(event.loudness)) for event in events),
-        )
+        ranks, examples = examples_of(support)
+        events = examples.events
         parts, shares = self.parts(prior, examples)
         likeness = Likeness(signed_log(np.concatenate([typical(event) for event in events])))
-        tails = TailRank(oddities(ranks, parts, likeness, normal))
+        tails = TailRank(oddities(ranks, parts, likeness, examples.normal))
         blend = blended(prior, support.k, surprise(tails, events), shares)
         head = Head(ranks, parts, likeness, tails, blend, None)
         head.forgiven = _forgiveness(support, head)
@@ -88,6 +76,25 @@ class Adapter(ABC):
     @abstractmethod
     def parts(self, prior: Prior, examples: Examples) -> tuple[tuple[Part, ...], tuple[float, ...]]:
         """Return the labelled parts, and how they share what the labels have to say: shares that sum to 1."""
+
+
+def examples_of(support: Support) -> tuple[TailRank, Examples]:
+    """Return ranks among the normal windows known so far, and what a part is made from; labels must name a fault."""
+    known = support.past[support.normal]
+    normal = Traces(
+        np.concatenate([support.warm_up.strangeness, known.strangeness]),
+        np.concatenate([support.warm_up.traits, known.traits]),
+        known.detectors,
+    )
+    ranks = TailRank(normal.loudness)
+    events = tuple(support.past[event] for event in support.events)
+    examples = Examples(
+        normal,
+        np.log1p(ranks.energies(normal.loudness)),
+        events,
+        tuple(np.log1p(ranks.energies(event.loudness)) for event in events),
+    )
+    return ranks, examples
 
 
 def blended(prior: Prior, k: int, surprising: float, shares: Sequence[float]) -> Blend:
