@@ -10,8 +10,8 @@ from appliance.adapt.adapters.base import Examples
 from appliance.detect.head import heard
 from appliance.records import Floats
 
-_MOST_NORMALS = 256
-"""Evenly thinned: they are the background that events stand out from, and one method compares all with all."""
+_MOST_NORMALS, _MOST_OF_EVENTS = 128, 128
+"""Evenly thinned, the second shared by the events: one method compares all with all, and events may last for days."""
 
 
 class Task(NamedTuple):
@@ -30,8 +30,10 @@ def task_of(examples: Examples) -> Task:
     some = slice(None, None, -(-len(examples.normal) // _MOST_NORMALS))
     parts = [heard(examples.normal_ranked[some], examples.normal[some])]
     weights = [np.full(len(parts[0]), 0.5 / len(parts[0]))]
+    most = max(1, _MOST_OF_EVENTS // len(examples.events))
     for event, ranked in zip(examples.events, examples.events_ranked, strict=True):
-        parts.append(heard(ranked, event))
-        weights.append(np.full(len(event), 0.5 / len(event) / len(examples.events)))
+        some = slice(None, None, -(-len(event) // most))
+        parts.append(heard(ranked[some], event[some]))
+        weights.append(np.full(len(parts[-1]), 0.5 / len(parts[-1]) / len(examples.events)))
     is_fault = np.repeat([0.0, *[1.0] * len(examples.events)], [len(part) for part in parts])
     return Task(np.concatenate(parts), is_fault, np.concatenate(weights))

@@ -44,6 +44,14 @@ def evaluate(
     datasets: Annotated[str | None, typer.Option(metavar=NAMES, help="Subfolders; default: all.")] = None,
     methods: Annotated[str | None, typer.Option(metavar=NAMES, help="Default: all that suit --k.")] = None,
     k: Annotated[str, typer.Option(metavar="N,...", help="Labelled events to learn from; 0 is always in.")] = "0",
+    prior: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of a method that descends, such as adapt:maml. Repeat: of several, a machine takes the first that "
+            "has not seen its dataset, else its cluster.",
+        ),
+    ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, help="At most so many, of methods that draw; default: what each asks for.")
     ] = None,
@@ -87,23 +95,26 @@ def evaluate(
     from appliance.evaluation.runner import Request  # noqa: PLC0415
     from appliance.evaluation.terminal import summary_table, targets_table  # noqa: PLC0415
 
+    ks = _ks(k)
+    asked, priors = _methods(methods, quick, ks), tuple(prior or ())
+    _check(asked, priors)
     entries = find(data, None if datasets is None else _split(datasets))
     if quick:
         entries = _quick(entries)
-    ks = _ks(k)
     if held_out_weights:
         _hold_out_weights(entries, out, as_json)
         return
     if held_out_prior:
         _hold_out_prior(entries, out, ks, as_json)
         return
-    request = Request(_methods(methods, quick, ks), ks, out / "cache", 1 if quick else seeds)
+    request = Request(asked, ks, out / "cache", 1 if quick else seeds, priors)
     try:
         request.cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResultsError(f"{out}: cannot be written to: {error.strerror}; name another folder") from error
     options = {"--data": data, "--out": out, "--datasets": datasets, "--methods": methods, "--k": k, "--seeds": seeds}
     given = [text for option, value in options.items() if value is not None for text in (option, str(value))]
+    given += [text for path in priors for text in ("--prior", str(path))]
     machines = list(_run(entries, request, jobs or os.cpu_count() or 1))
     for note in (*_skipped(machines), *notes(machines)):
         errors.print(plain(note), soft_wrap=True, highlight=False)
@@ -240,20 +251,37 @@ def _quick(entries: Sequence[Entry]) -> list[Entry]:
 def _methods(text: str | None, quick: bool, ks: Sequence[int]) -> tuple[str, ...]:
     from appliance.evaluation.adapted import ADAPTED  # noqa: PLC0415
     from appliance.evaluation.baselines import METHODS  # noqa: PLC0415
+    from appliance.evaluation.descended import DESCENDED  # noqa: PLC0415
     from appliance.evaluation.methods import MissingExtra  # noqa: PLC0415
     from appliance.evaluation.service import APPLIANCE  # noqa: PLC0415
 
-    known = (APPLIANCE, *METHODS, *ADAPTED)
+    usual = (APPLIANCE, *METHODS, *ADAPTED)
     if text is None:
-        return QUICK_METHODS if quick else known if any(ks) else (APPLIANCE, *METHODS)
+        return QUICK_METHODS if quick else usual if any(ks) else (APPLIANCE, *METHODS)
+    known = (*usual, *DESCENDED)
     for name in (asked := _split(text)):
         if name not in known:
             near = difflib.get_close_matches(name, known, 1) or [", ".join(known)]
             raise typer.BadParameter(f"there is no method {name}; did you mean {near[0]}?", param_hint="--methods")
         with suppress(MissingExtra):
-            if not any(ks) and (name in ADAPTED or (name in METHODS and METHODS[name]().needs_labels)):
+            if not any(ks) and (
+                name in ADAPTED or name in DESCENDED or (name in METHODS and METHODS[name]().needs_labels)
+            ):
                 raise typer.BadParameter(f"{name} learns from labelled events: ask for --k 1", param_hint="--k")
     return tuple(dict.fromkeys(asked))
+
+
+def _check(methods: Sequence[str], priors: Sequence[Path]) -> None:
+    """Refuse priors that no method uses, methods that have none, and files that are none, before anything is done."""
+    from appliance.evaluation.descended import DESCENDED, read  # noqa: PLC0415
+
+    descending = [name for name in methods if name in DESCENDED]
+    if descending and not priors:
+        raise typer.BadParameter(f"{descending[0]} needs one: make it with appliance meta-train", param_hint="--prior")
+    if priors and not descending:
+        raise typer.BadParameter(f"no method uses it: ask for --methods {next(iter(DESCENDED))}", param_hint="--prior")
+    for path in priors:
+        read(path)
 
 
 def _ks(text: str) -> tuple[int, ...]:

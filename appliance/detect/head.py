@@ -27,6 +27,8 @@ from appliance.detect.traces import Traces
 from appliance.records import Floats
 
 Real = TypeVar("Real", bound=np.floating[Any])
+_USUAL = 0.596
+"""Mean of ln(1 + evidence) over normal windows, whose evidence is exponential."""
 
 
 class Part(Fitted, ABC):
@@ -257,8 +259,11 @@ def oddities_of_ranked(ranked: Floats, parts: tuple[Part, ...], likeness: Likene
 
 
 def heard(ranked: Floats, traces: Traces) -> Floats:
-    """Return all that detectors say of windows: [n, 2 x detector] loudness by the warm-up, and by ranks since."""
-    return np.concatenate([traces.loudness, ranked], axis=1)
+    """Return all that detectors say of windows: [n, 2 x detector] loudness by the warm-up, and by ranks since.
+
+    Both less their usual value, so that who descends on them does not move along all of them before any other way.
+    """
+    return np.concatenate([traces.loudness, ranked], axis=1) - _USUAL
 
 
 def signed_log(features: NDArray[Real]) -> NDArray[Real]:

@@ -30,6 +30,7 @@ from appliance.evaluation.cache import (
     views_digest,
 )
 from appliance.evaluation.datasets import Entry, Skipped, load
+from appliance.evaluation.descended import DESCENDED, chosen
 from appliance.evaluation.explaining import Blamed, Scene, blamed, scenes
 from appliance.evaluation.held_out_prior import Gains, gains
 from appliance.evaluation.measuring import PER_WEEK, Alerting, Answer, deployed, grace_hops, measure
@@ -43,6 +44,7 @@ from appliance.evaluation.trials import Trial, Views, views
 PROTOCOL = tuple(f"appliance.evaluation.{name}" for name in ("runner", "measuring", "support"))
 """Modules that every figure depends on, beside those of the method itself."""
 ADAPTATION = "appliance.evaluation.adapted"
+DESCENT = "appliance.evaluation.descended"
 SERVICE = tuple(f"appliance.evaluation.{name}" for name in ("service", "explaining"))
 
 
@@ -56,6 +58,8 @@ class Request:
     cache: Path
     most_seeds: int | None = None
     """No more than this many seeds of methods that draw; None: as many as each thinks worth running."""
+    priors: tuple[Path, ...] = ()
+    """Files of methods that descend, of which each machine takes the first that has not seen its like."""
 
 
 @dataclass
@@ -101,6 +105,9 @@ def run_trial(trial: Trial, request: Request, measured: Measured) -> None:
             continue
         if name in ADAPTED:
             bench.adapted(ADAPTED[name], request.most_seeds)
+            continue
+        if name in DESCENDED:
+            bench.descended(name, request.priors)
             continue
         try:
             method = METHODS[name]()
@@ -187,19 +194,35 @@ class _Bench:
             return
         seeds = method.seeds if most_seeds is None else min(method.seeds, most_seeds)
         for k in (0, *self.labelled_ks):
-            support = self._support(k)
+            self._adapt(method, k, seeds, ADAPTATION)
 
-            def find(key: str, support: Support = support, k: int = k) -> Finding:
-                answers = [
-                    (seed, deployed(self.trial, method.judge(self.trial, self._traced, support, seed)))
-                    for seed in range(seeds)
-                ]
-                rows = [row for seed, answer in answers for row in self._rows(answer, method.name, k, seed)]
-                return Finding(key=key, rows=[row for row in rows if row.tail == "common"])
+    def descended(self, name: str, priors: Sequence[Path]) -> None:
+        """Add a head that descends from a prior which has not seen this machine."""
+        if not self.labelled_ks or self._appliance is None:
+            return
+        try:
+            adapted, digest = chosen(name, priors, self.trial, self._traced.warm_up.detectors)
+        except Unsuited as reason:
+            self._measured.unsuited.append((name, str(reason)))
+            return
+        for k in (0, *self.labelled_ks):
+            self._adapt(adapted, k, adapted.seeds, DESCENT, digest)
 
-            question = *_known(support), seeds, self._appliance.key
-            found = self._found(method.name, k, 0, [ADAPTATION], question, find)
-            self._measured.rows += found.rows if found is not None else []
+    def _adapt(self, method: Adapted, k: int, seeds: int, module: str, *known: str) -> None:
+        support = self._support(k)
+
+        def find(key: str) -> Finding:
+            answers = [
+                (seed, deployed(self.trial, method.judge(self.trial, self._traced, support, seed)))
+                for seed in range(seeds)
+            ]
+            rows = [row for seed, answer in answers for row in self._rows(answer, method.name, k, seed)]
+            return Finding(key=key, rows=[row for row in rows if row.tail == "common"])
+
+        assert self._appliance is not None
+        question = *_known(support), seeds, self._appliance.key, *known
+        found = self._found(method.name, k, 0, [module], question, find)
+        self._measured.rows += found.rows if found is not None else []
 
     def prior_gains(self) -> Gains | None:
         """Measure every prior of adaptation; None where there are too few events, or the service scores nothing."""

@@ -25,10 +25,8 @@ from appliance.evaluation.methods import Support
 from appliance.evaluation.metrics import auc_pr, vus_pr
 from appliance.evaluation.support import common_tail, support_of
 from appliance.evaluation.trials import Trial
-from appliance.meta.adapters import algorithm, balanced
 from appliance.meta.episodes import Episode
 from appliance.meta.head import USUAL
-from appliance.meta.learning import Examples
 from appliance.meta.machines import Indices, Machine
 from appliance.meta.prior import Prior
 from appliance.meta.train import EncoderAndRidge
@@ -42,8 +40,6 @@ _CHUNK = 256
 _MOST_WARM_UP = 3000
 """Windows that detectors are fitted on."""
 _MOST_NORMALS = 4000
-_MOST_BY_GRADIENT = 256
-"""Of those, given to heads that descend: one of them compares every example with every other."""
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -170,25 +166,11 @@ def _by_prior(prior: Prior, seen: Seen, name: str, task: _Task) -> Floats:
     rows = np.concatenate([task.warm_up, np.arange(len(seen.evidence))])  # the warm-up first: it whitens
     embeddings, evidence = seen.embeddings[name][rows], torch.from_numpy(seen.evidence[rows])
     features = head.features(embeddings, len(task.warm_up), evidence)[len(task.warm_up) :]
-    if prior.adapter:
-        return _by_gradient(prior, features.float(), task)
     weights: torch.Tensor = head.prior
     if len(task.faults):
         weights = head.adapt(features[task.rows], torch.from_numpy(task.is_fault), torch.from_numpy(task.weight))
     scores: Floats = (features @ weights).numpy()
     return scores
-
-
-def _by_gradient(prior: Prior, features: torch.Tensor, task: _Task) -> Floats:
-    made, _ = algorithm(prior.record["options"]["method"], prior.model.head.prior.detach().float(), 0)
-    is_fault, weight = torch.from_numpy(task.is_fault).float(), torch.from_numpy(task.weight).float()
-    kept = torch.cat(
-        [torch.arange(len(task.normals))[:: -(-len(task.normals) // _MOST_BY_GRADIENT)], is_fault.nonzero()[:, 0]]
-    )
-    rows, is_fault, weight = features[task.rows][kept], is_fault[kept], weight[kept]
-    weight = balanced(is_fault, weight) if len(task.faults) else torch.zeros_like(weight)
-    adapted = made.adapt(prior.adapter, Examples(rows, is_fault, weight))
-    return made.learner.apply(adapted, features).double().numpy()
 
 
 def _by_hand(seen: Seen, task: _Task) -> Floats:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from appliance.detect.planes import Planes
 from appliance.detect.windows import Windows
 from appliance.meta.machines import Indices, Machine, Perceived, stacked
+from appliance.meta.signature import VISIBLE, Signature
 from appliance.meta.synthesis import FAMILIES, Channels, Family
 from appliance.records import Floats
 
@@ -39,11 +40,7 @@ _KNEE, _LIMIT = 4.0, 30.0
 _MOST_CHANNELS = 16
 """Shown to the encoder are one up to so many, drawn for each episode, those that a made-up fault struck first: machines
 of all widths are to be met, and of wide ones more would only cost time."""
-_VISIBLE = 0.5
-"""Normal spreads that a made-up fault must move some cell by."""
 _TRIES = 4
-_ALIKE = 0.7
-"""Share of the events of a family that draw the same: a fault recurs much like itself."""
 
 
 @dataclass(frozen=True)
@@ -94,37 +91,57 @@ class Episodes:
         self._seed = seed
         self._real_share = real_share
         self._semantics = semantics
-        self._synthetic = _by_dataset(machines)
-        self._real = _by_dataset([machine for machine in machines if len(machine.events) >= 2])
+        self._synthetic = by_dataset(machines)
+        self._real = by_dataset([machine for machine in machines if len(machine.events) >= 2])
 
     def __getitem__(self, number: int) -> Episode:
         rng = np.random.default_rng([self._seed, number])
         if self._real and rng.random() < self._real_share:
-            return _real(_drawn(self._real, rng), rng, number)
-        return _synthetic(_drawn(self._synthetic, rng), rng, number, self._families(rng))
-
-    def _families(self, rng: np.random.Generator) -> tuple[list[Family], list[Family]]:
-        """Draw which families are faults, and which only look like some."""
-        families = list(FAMILIES.values())
-        if self._semantics:
-            rng.shuffle(families)
-        half = len(families) // 2
-        return (
-            [families[i] for i in rng.permutation(half)[: rng.integers(1, 3)]],
-            [families[half + i] for i in rng.permutation(len(families) - half)[: rng.integers(1, 4)]],
-        )
+            return _real(drawn(self._real, rng), rng, number)
+        families = roles(list(FAMILIES.values()), rng, None if self._semantics else len(FAMILIES) // 2)
+        return _synthetic(drawn(self._synthetic, rng), rng, number, families)
 
 
-def _by_dataset(machines: Sequence[Machine]) -> list[list[Machine]]:
+class OfDataset(Protocol):
+    """Something that belongs to a dataset."""
+
+    @property
+    def dataset(self) -> str:
+        """Its name."""
+        ...
+
+
+M = TypeVar("M", bound=OfDataset)
+T = TypeVar("T")
+
+
+def by_dataset(machines: Sequence[M]) -> list[list[M]]:
+    """Group machines by their dataset, in order of name."""
     names = sorted({machine.dataset for machine in machines})
     return [[machine for machine in machines if machine.dataset == name] for name in names]
 
 
-def _drawn(groups: Sequence[Sequence[Machine]], rng: np.random.Generator) -> Machine:
+def drawn(groups: Sequence[Sequence[M]], rng: np.random.Generator) -> M:
     """Draw a machine; a dataset comes up with the square root of its machines, so that none drowns the others."""
     share = np.sqrt([len(group) for group in groups])
     group = groups[int(rng.choice(len(groups), p=share / share.sum()))]
     return group[int(rng.integers(len(group)))]
+
+
+def roles(families: Sequence[T], rng: np.random.Generator, always: int | None) -> tuple[list[T], list[T]]:
+    """Draw which families are faults in an episode, and which are only routine.
+
+    Parameters
+    ----------
+    always
+        So many of the first are faults in every episode, and none of the others; None: any may be either.
+    """
+    order = [families[i] for i in rng.permutation(len(families))] if always is None else families
+    half = len(order) // 2 if always is None else always
+    return (
+        [order[i] for i in rng.permutation(half)[: rng.integers(1, 3)]],
+        [order[half + i] for i in rng.permutation(len(order) - half)[: rng.integers(1, 4)]],
+    )
 
 
 def _real(machine: Machine, rng: np.random.Generator, number: int) -> Episode:
@@ -157,18 +174,22 @@ def _synthetic(
 ) -> Episode:
     k = int(rng.choice(KS))
     calm = np.flatnonzero(machine.is_calm)
-    faults, distractors = ([_Signature.draw(machine, family, rng) for family in each] for each in families)
+    faults, distractors = (
+        [Signature.draw(family, machine.series, machine.length, machine.hop, rng) for family in each]
+        for each in families
+    )
     rows = [_Rows(machine.cut(_some(calm, NORMALS, rng)), "normal")]
     for event in range(k):
         signature = faults[event % len(faults)]
-        rows.append(_Rows(signature.strike(machine, _OF_AN_EVENT, rng), "fault", event, is_fault=True))
+        rows.append(_Rows(_strike(signature, machine, _OF_AN_EVENT, rng), "fault", event, is_fault=True))
     if rng.random() < 0.5:
-        rows += [_Rows(each.strike(machine, _OF_AN_EVENT, rng), "false_alarm") for each in distractors]
+        rows += [_Rows(_strike(each, machine, _OF_AN_EVENT, rng), "false_alarm") for each in distractors]
     queried = faults[: min(k, len(faults))]
     for each, is_fault in [*((one, True) for one in queried), *((one, False) for one in distractors)]:
         events = max(1, _QUERY_EVENTS // (len(queried) if is_fault else 2 * len(distractors)))
         rows += [
-            _Rows(each.strike(machine, _QUERY // _QUERY_EVENTS, rng), "query", is_fault=is_fault) for _ in range(events)
+            _Rows(_strike(each, machine, _QUERY // _QUERY_EVENTS, rng), "query", is_fault=is_fault)
+            for _ in range(events)
         ]
     rows.append(_Rows(machine.cut(_some(calm, _QUERY // 2, rng)), "query"))
     struck = np.unique(np.concatenate([each.channels for each in [*faults, *distractors]]))
@@ -177,51 +198,21 @@ def _synthetic(
     return _episode(machine, "synthetic", k, number, rows, shown)
 
 
-@dataclass(frozen=True)
-class _Signature:
-    """What the events of one family have in common within an episode."""
-
-    family: Family
-    channels: Channels
-    severity: float
-    seed: int
-    """Of what the family draws, in most of its events."""
-    cells: float
-    """Typical duration."""
-
-    @classmethod
-    def draw(cls, machine: Machine, family: Family, rng: np.random.Generator) -> _Signature:
-        moving = np.flatnonzero(np.nanstd(machine.series[:, :: max(1, machine.series.shape[1] // 2000)], axis=1) > 0)
-        moving = moving if len(moving) else np.arange(machine.channels)
-        count = round(math.exp(rng.uniform(0.0, math.log(max(1.0, 0.6 * len(moving))))))
-        return cls(
-            family=family,
-            channels=np.sort(rng.choice(moving, size=max(1, count), replace=False)),
-            severity=float(rng.uniform(0.05, 0.9)),
-            seed=int(rng.integers(2**31)),
-            cells=float(machine.hop * math.exp(rng.uniform(0.0, math.log(4.0 * machine.length / machine.hop)))),
-        )
-
-    def strike(self, machine: Machine, most: int, rng: np.random.Generator) -> Windows:
-        """Make one event somewhere in the calm, and cut some of the windows that end inside it."""
-        hops = max(1, round(self.cells * rng.uniform(0.7, 1.4) / machine.hop))
-        severity = float(np.clip(self.severity + rng.uniform(-0.1, 0.1), 0.0, 1.0))
-        while not len(places := machine.calm_for(hops)):
-            hops //= 2
-        length, lasts = machine.length, hops * machine.hop
-        for _ in range(_TRIES):
-            begin = int(machine.ends[places[rng.integers(len(places))]])
-            linear = _KNEE * np.sinh(machine.series[:, begin - length : begin + lasts].astype(np.float64) / _KNEE)
-            own = np.random.default_rng(self.seed) if rng.random() < _ALIKE else rng
-            known = np.isfinite(linear[:, length:])
-            struck = self.family(np.nan_to_num(linear[:, length:]), own, severity, self.channels)
-            moved = np.abs(struck - linear[:, length:])[known].max(initial=0.0)
-            linear[:, length:] = np.where(known, struck, np.nan)
-            if moved > _VISIBLE:
-                break
-        stretch = np.clip(_KNEE * np.arcsinh(linear / _KNEE), -_LIMIT, _LIMIT)
-        ends = _some(np.arange(machine.hop, lasts + 1, machine.hop), most, rng) + length
-        return stacked(np.stack([stretch[:, end - length : end] for end in ends]))
+def _strike(signature: Signature, machine: Machine, most: int, rng: np.random.Generator) -> Windows:
+    """Make one event somewhere in the calm, and cut some of the windows that end inside it."""
+    hops, severity = signature.hops(machine.hop, rng), signature.severity_of(rng)
+    while not len(places := machine.calm_for(hops)):
+        hops //= 2
+    length, lasts = machine.length, hops * machine.hop
+    for _ in range(_TRIES):
+        begin = int(machine.ends[places[rng.integers(len(places))]])
+        linear = _KNEE * np.sinh(machine.series[:, begin - length : begin + lasts].astype(np.float64) / _KNEE)
+        linear[:, length:], moved = signature.strike(linear[:, length:], severity, rng)
+        if moved > VISIBLE:
+            break
+    stretch = np.clip(_KNEE * np.arcsinh(linear / _KNEE), -_LIMIT, _LIMIT)
+    ends = _some(np.arange(machine.hop, lasts + 1, machine.hop), most, rng) + length
+    return stacked(np.stack([stretch[:, end - length : end] for end in ends]))
 
 
 def _episode(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -90,3 +91,11 @@ def shares(weight: Tensor) -> Tensor:
     """Divide weights [example, ...] by their sum over examples; all 0 where that is 0."""
     total = weight.sum(0)
     return weight / torch.where(total > 0, total, 1.0)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw all that torch draws from a seed, and leave its own generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

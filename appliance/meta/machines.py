@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from appliance.detect.normalise import Normaliser
 from appliance.detect.planes import Planes, PlaneScale
 from appliance.detect.tail import TailRank
 from appliance.detect.windows import FeatureScale, Windows, hold
-from appliance.evaluation.datasets import Skipped, find, load
+from appliance.evaluation.datasets import Entry, Skipped, find, load
 from appliance.evaluation.trials import Span, Trial
 from appliance.records import Floats
 
@@ -156,12 +157,31 @@ def machines(
     skipped: Callable[[Skipped], None] = lambda _: None,
     track: Callable[[Sequence[object]], Iterable[object]] = lambda entries: entries,
 ) -> Iterator[Machine]:
-    """Read the machines of a folder that a shipped prior may be trained on.
+    """Read the machines of a folder that a shipped prior may be trained on; parameters as of `permitted`."""
+    for trial in permitted(folder, datasets, most, seed, leave_out=leave_out, skipped=skipped, track=track):
+        if trial.length < LEAST_LENGTH:
+            reason = f"its windows are shorter than {LEAST_LENGTH} samples"
+            skipped(Skipped(trial.dataset, trial.machine, reason))
+        else:
+            yield Machine.of(trial, seed)
+
+
+def permitted(
+    folder: Path,
+    datasets: Sequence[str] | None,
+    most: int,
+    seed: int,
+    *,
+    leave_out: Sequence[str] = (),
+    skipped: Callable[[Skipped], None] = lambda _: None,
+    track: Callable[[Sequence[object]], Iterable[object]] = lambda entries: entries,
+) -> Iterator[Trial]:
+    """Read the recordings of a folder that a shipped prior may be trained on.
 
     Parameters
     ----------
     most
-        Of each dataset, at most so many, drawn by the seed.
+        Of each dataset, at most so many, drawn by the seed: the same ones, as far as they are not left out.
     leave_out
         Beginnings of ``dataset/machine`` that are never read, such as those that test.
     skipped
@@ -171,25 +191,22 @@ def machines(
     """
     entries = find(folder, datasets)
     rng = np.random.default_rng(seed)
-    chosen = []
-    for dataset in sorted({entry.dataset for entry in entries}):
-        own = [
-            entry
-            for entry in entries
-            if entry.dataset == dataset
-            and not any(f"{dataset}/{entry.path.stem}".startswith(prefix) for prefix in leave_out)
-        ]
-        chosen += [own[i] for i in np.sort(rng.permutation(len(own))[:most])]
-    for entry in track(chosen):
-        trial = load(entry)  # type: ignore[arg-type]
+    of_dataset = {dataset: [each for each in entries if each.dataset == dataset] for dataset, _ in sorted(entries)}
+    drawn = [those[i] for those in of_dataset.values() for i in rng.permutation(len(those))]
+    found = Counter[str]()
+    for entry in track(drawn):
+        assert isinstance(entry, Entry)
+        left_out = any(f"{entry.dataset}/{entry.path.stem}".startswith(prefix) for prefix in leave_out)
+        if left_out or found[entry.dataset] == most:
+            continue
+        trial = load(entry)
         if not isinstance(trial, Skipped) and not permissive(trial.licence):
             trial = Skipped(trial.dataset, trial.machine, f"its licence ({trial.licence or 'none'}) is not permissive")
-        if not isinstance(trial, Skipped) and trial.length < LEAST_LENGTH:
-            trial = Skipped(trial.dataset, trial.machine, f"its windows are shorter than {LEAST_LENGTH} samples")
         if isinstance(trial, Skipped):
             skipped(trial)
         else:
-            yield Machine.of(trial, seed)
+            found[entry.dataset] += 1
+            yield trial
 
 
 def _windows(series: NDArray[np.float32], ends: Indices, length: int) -> Windows:

@@ -15,16 +15,19 @@ import safetensors.torch
 import torch
 
 from appliance import __version__
+from appliance.meta.adapter_training import AdapterTraining
+from appliance.meta.adapters import untrained
 from appliance.meta.checkpoint import TrainingError
 from appliance.meta.encoder import weights_of
 from appliance.meta.export import exported
-from appliance.meta.learning import Params, named, part
+from appliance.meta.learning import Params
 from appliance.meta.machines import Machine
+from appliance.meta.traced import TracedMachine
 from appliance.meta.train import EncoderAndRidge, Training
 
 _RECORD = "record"
-_ADAPTER = "adapter."
 NETWORK_SUFFIX = ".onnx"
+_MAKE_DESCENT = "make it with appliance meta-train --method maml, or another that descends"
 
 
 class Prior(NamedTuple):
@@ -32,8 +35,6 @@ class Prior(NamedTuple):
 
     model: EncoderAndRidge
     record: dict[str, Any]
-    adapter: Params
-    """Meta-parameters of a gradient-adapted head on the model's features; empty where ridge is all."""
 
     @property
     def seen(self) -> frozenset[str]:
@@ -46,9 +47,7 @@ def record_of(training: Training, machines: Sequence[Machine], validation: Seque
     best = training.best
     encoder = training.model.encoder
     return {
-        "appliance": __version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
+        **_made_with(),
         "options": asdict(training.options),
         "detectors": list(machines[0].detectors),
         "weights": 0 if encoder is None else weights_of(encoder),
@@ -63,7 +62,9 @@ def record_of(training: Training, machines: Sequence[Machine], validation: Seque
     }
 
 
-def machines_in(machines: Sequence[Machine], validation: Sequence[Machine]) -> list[dict[str, str]]:
+def machines_in(
+    machines: Sequence[Machine | TracedMachine], validation: Sequence[Machine | TracedMachine]
+) -> list[dict[str, str]]:
     """Name the machines that a prior has seen, and their licences, for its manifest."""
     return [
         {
@@ -77,14 +78,9 @@ def machines_in(machines: Sequence[Machine], validation: Sequence[Machine]) -> l
     ]
 
 
-def write(path: Path, model: EncoderAndRidge, record: dict[str, Any], adapter: Params | None = None) -> None:
+def write(path: Path, model: EncoderAndRidge, record: dict[str, Any]) -> None:
     """Write the weights, and the encoder beside them as a network that the service can run."""
-    tensors = model.state_dict() | named(_ADAPTER, adapter or {})
-    safetensors.torch.save_file(
-        {name: tensor.contiguous() for name, tensor in tensors.items()},
-        path,
-        metadata={_RECORD: json.dumps(record)},
-    )
+    _save(path, model.state_dict(), record)
     if model.encoder is not None:
         path.with_suffix(NETWORK_SUFFIX).write_bytes(exported(model.encoder))
 
@@ -98,12 +94,94 @@ def read(path: Path) -> Prior:
         The file is no prior.
     """
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {})[_RECORD])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
-        adapter = part(state, _ADAPTER)
+        state, record = _load(path)
         model = EncoderAndRidge(len(record["detectors"]), record["options"]["embedding"])
-        model.load_state_dict({name: tensor for name, tensor in state.items() if not name.startswith(_ADAPTER)})
+        model.load_state_dict(state)
     except (OSError, safetensors.SafetensorError, KeyError, RuntimeError, json.JSONDecodeError) as error:
         raise TrainingError(f"{path}: is no prior ({error}): make it with appliance meta-train") from error
-    return Prior(model.eval(), record, adapter)
+    return Prior(model.eval(), record)
+
+
+class DescentPrior(NamedTuple):
+    """What a method that descends starts from, and where it comes from."""
+
+    meta: Params
+    """Meta-parameters, by the names that its algorithm gives them."""
+    record: dict[str, Any]
+
+    @property
+    def method(self) -> str:
+        """Which of `adapters.METHODS`."""
+        method: str = self.record["options"]["method"]
+        return method
+
+    @property
+    def detectors(self) -> int:
+        """How many each machine had that it was trained on."""
+        detectors: int = self.record["detectors"]
+        return detectors
+
+    @property
+    def clusters(self) -> frozenset[str]:
+        """Clusters of machines that it was trained on, or stopped by: it must not be tested on them."""
+        return frozenset(machine["cluster"] for machine in self.record["machines"])
+
+    @property
+    def datasets(self) -> frozenset[str]:
+        """Datasets of those machines."""
+        return frozenset(machine["machine"].split("/")[0] for machine in self.record["machines"])
+
+
+def descent_record(
+    training: AdapterTraining, machines: Sequence[TracedMachine], validation: Sequence[TracedMachine]
+) -> dict[str, Any]:
+    """Return all that the training of a method that descends followed from and how it went, as plain values."""
+    return {
+        **_made_with(),
+        "options": asdict(training.options),
+        "detectors": machines[0].detectors,
+        "machines": machines_in(machines, validation),
+        "steps": training.step,
+        "best_step": training.best.step,
+        "curve": [[point.step, point.loss, point.average_precision] for point in training.curve],
+    }
+
+
+def write_descent(path: Path, meta: Params, record: dict[str, Any]) -> None:
+    """Write meta-parameters with their record."""
+    _save(path, meta, record)
+
+
+def read_descent(path: Path) -> DescentPrior:
+    """Read what `write_descent` wrote.
+
+    Raises
+    ------
+    TrainingError
+        The file is no prior, or one of another kind.
+    """
+    try:
+        prior = DescentPrior(*_load(path))
+        fits = {name: tuple(each.shape) for name, each in prior.meta.items()} == {
+            name: tuple(each.shape) for name, each in untrained(prior.method, 2 * prior.detectors, 0).items()
+        }
+    except (OSError, safetensors.SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise TrainingError(f"{path}: is no prior of a head that descends ({error}): {_MAKE_DESCENT}") from error
+    if not fits:
+        raise TrainingError(f"{path}: does not hold what {prior.method} needs: {_MAKE_DESCENT}")
+    return prior
+
+
+def _save(path: Path, tensors: Params, record: dict[str, Any]) -> None:
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    safetensors.torch.save_file(contiguous, path, metadata={_RECORD: json.dumps(record)})
+
+
+def _load(path: Path) -> tuple[Params, dict[str, Any]]:
+    with safetensors.safe_open(path, framework="pt") as file:
+        record = json.loads((file.metadata() or {})[_RECORD])
+        return {name: file.get_tensor(name) for name in file.keys()}, record  # noqa: SIM118 - it is no dictionary
+
+
+def _made_with() -> dict[str, str]:
+    return {"appliance": __version__, "torch": torch.__version__, "python": platform.python_version()}

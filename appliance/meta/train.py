@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -26,7 +25,7 @@ from appliance.meta import checkpoint
 from appliance.meta.encoder import EMBEDDING, Encoder
 from appliance.meta.episodes import Episode, Episodes
 from appliance.meta.head import RidgeHead
-from appliance.meta.learning import named, part
+from appliance.meta.learning import named, part, seeded
 from appliance.meta.machines import Machine
 
 torch.set_num_threads(1)  # the networks are too small for more, and sums then always come out the same
@@ -268,11 +267,3 @@ def query_loss(model: EncoderAndRidge, episode: Episode) -> torch.Tensor:
     share = is_fault.mean().clamp(_LEAST_SHARE, 1.0 - _LEAST_SHARE)
     weight = torch.where(is_fault > 0, 0.5 / share, 0.5 / (1.0 - share))
     return binary_cross_entropy_with_logits(model.log_odds(episode), is_fault, weight)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Draw all that torch draws from a seed, and leave its own generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

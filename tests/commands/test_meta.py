@@ -74,27 +74,45 @@ def test_a_prior_is_compared_only_where_it_was_not_trained(trained: Path) -> Non
         runner.invoke(app, arguments, catch_exceptions=False)
 
 
-def test_a_head_that_descends_builds_on_a_ridge_prior(trained: Path) -> None:
+def test_a_head_that_descends_is_trained_on_traces_and_judged_where_it_was_not(trained: Path) -> None:
     out = trained / "maml.safetensors"
     arguments = ["meta-train", "--data", f"{trained}/data", "--leave-out", "hums/kept", "--method", "maml"]
-    done = runner.invoke(
-        app, [*arguments, "--out", str(out), "--start", f"{trained}/prior.safetensors", "--steps", "2", "--json"]
-    )
+    done = runner.invoke(app, [*arguments, "--out", str(out), "--steps", "2", "--json"])
     assert done.exit_code == 0, done.output
     record = json.loads(done.stdout)
     assert record["options"]["method"] == "maml"
-    compared = runner.invoke(
+    assert "hums/kept" not in {each["machine"] for each in record["machines"]}
+    assert [step for step, _, _ in record["curve"]] == [0, 2]
+    assert not list(trained.glob("*.checkpoint*"))
+    assert list((trained / "cache").rglob("*.npz"))
+    evaluated = runner.invoke(
         app,
         [
-            *("meta-compare", "--data", f"{trained}/data", "--out", f"{trained}/maml.csv", "--k", "1", "--json"),
-            *("--prior", f"maml={out}"),
+            *("evaluate", "--data", f"{trained}/data", "--out", f"{trained}/out", "--k", "1", "--jobs", "1"),
+            *("--methods", "adapt:maml,adapt:ridge", "--prior", str(out), "--json"),
         ],
     )
-    assert compared.exit_code == 0, compared.output
-    assert {row["method"] for row in json.loads(compared.stdout)} >= {"maml", "maml+mean"}
-    alone = runner.invoke(app, [*arguments, "--out", str(out)])
-    assert alone.exit_code == 2
-    assert "name a prior that ridge made" in " ".join(alone.stderr.replace("│", "").split())
+    assert evaluated.exit_code == 0, evaluated.output
+    with (trained / "out/results.csv").open(newline="") as file:
+        judged = {(row["machine"], row["method"]) for row in csv.DictReader(file)}
+    assert {machine for machine, method in judged if method == "adapt:maml"} == {"kept", "copyleft"}
+    assert len({machine for machine, method in judged if method == "adapt:ridge"}) == 5
+    assert "have seen its cluster" in " ".join(evaluated.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["meta-train", "--method", "maml", "--no-encoder"], "only ridge has it"),
+        (["evaluate", "--methods", "adapt:maml", "--k", "1"], "adapt:maml needs one"),
+        (["evaluate", "--methods", "adapt:ridge", "--k", "1", "--prior", "x"], "no method uses it"),
+        (["evaluate", "--methods", "adapt:maml", "--prior", "x"], "learns from labelled events"),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(tmp_path: Path, arguments: list[str], complaint: str) -> None:
+    done = runner.invoke(app, [*arguments, "--data", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2
+    assert complaint in " ".join(done.stderr.replace("│", "").split())
 
 
 def test_the_cost_of_the_encoder_is_measured(trained: Path) -> None:

@@ -44,7 +44,7 @@ def machine(channels: int = 4, seed: int = 1, name: str = "hum") -> Machine:
     return Machine.of(trial(name, channels, seed), seed=0)
 
 
-def write(folder: Path, name: str, channels: int, seed: int, licence: str = "MIT") -> None:
+def write(folder: Path, name: str, channels: int, seed: int, licence: str = "MIT", warm_up: int = WARM_UP) -> None:
     """Write a recording as an ``.npz``."""
     made = recording(name, channels, seed, licence)
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +54,6 @@ def write(folder: Path, name: str, channels: int, seed: int, licence: str = "MIT
         timestamps=made.times,
         channels=np.array(made.channels),
         labels=np.asarray(made.labels),
-        train_end=made.train_end,
+        train_end=warm_up,
         meta=json.dumps(dict(made.meta)),
     )

@@ -18,7 +18,7 @@ def prior(embedding: int, *seen: str) -> Prior:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = EncoderAndRidge(13, embedding).eval()
-    return Prior(model, {"machines": [{"cluster": cluster} for cluster in seen], "options": {"method": "ridge"}}, {})
+    return Prior(model, {"machines": [{"cluster": cluster} for cluster in seen], "options": {"method": "ridge"}})
 
 
 @pytest.fixture(scope="module")
