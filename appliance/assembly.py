@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from appliance.adapt.adapters.descending import METHODS, SIZED_BY, Descending, s
 from appliance.adapt.prior import Prior
 from appliance.archive import Archive
 from appliance.bundle.expected import ADAPTER, Expected, Family, Spec
+from appliance.bundle.reading import Bundle, read_shipped
 from appliance.bundle.shelf import Shelf
 from appliance.config import Settings, SourceSettings
 from appliance.courier import Courier
@@ -50,6 +52,8 @@ from appliance.windows import GridSpec
 
 log = logging.getLogger(__name__)
 
+SHIPPED = Path(__file__).parent / "bundle" / "shipped.bundle"
+"""Trained on recordings whose licences permit to pass on what was learned from them; ``make prior`` makes it."""
 SCORES_AT_ONCE = 500
 """Scores in one POST: about 10,000 lines at ten channels, InfluxDB's own advice for a batch."""
 
@@ -86,11 +90,8 @@ def influx_options(settings: Settings) -> InfluxOptions | None:
     )
 
 
-def shelf(settings: Settings) -> Shelf:
-    """Return the shelf of installed bundles.
-
-    Each must be a prior of adaptation, and may hold the meta-parameters of any methods that descend.
-    """
+def expected() -> Expected:
+    """Return what a bundle must be: a prior of adaptation, perhaps with meta-parameters of methods that descend."""
     numbers = {name: Spec(each.dtype.name, each.shape) for name, each in Prior().tensors().items()}
 
     def specs(method: str, features: int) -> dict[str, Spec]:
@@ -100,8 +101,28 @@ def shelf(settings: Settings) -> Shelf:
     families = [
         Family(f"{ADAPTER}{method}.", f"{ADAPTER}{method}.{SIZED_BY}", partial(specs, method)) for method in METHODS
     ]
-    expected = Expected(numbers, families=tuple(families))
-    return Shelf(settings.storage.bundles, settings.bundles.trusted_keys, expected)
+    return Expected(numbers, families=tuple(families))
+
+
+def shelf(settings: Settings) -> Shelf:
+    """Return the shelf of installed bundles."""
+    return Shelf(settings.storage.bundles, settings.bundles.trusted_keys, expected())
+
+
+def shipped() -> Bundle:
+    """Return the bundle that is part of the software.
+
+    Raises
+    ------
+    BundleError
+        The installation is damaged.
+    """
+    return read_shipped(SHIPPED, expected())
+
+
+def in_service(settings: Settings) -> Bundle:
+    """Return the bundle in service: that installed last, else the software's own; raises as `Shelf.in_service`."""
+    return shelf(settings).in_service() or shipped()
 
 
 def learned(settings: Settings, waiting: Callable[[], None]) -> tuple[Prior, Adapter]:
@@ -110,18 +131,17 @@ def learned(settings: Settings, waiting: Callable[[], None]) -> tuple[Prior, Ada
     A bundle that cannot be used any longer, damaged or signed by a key that was taken out, must not keep the service
     from its work; nor must one without meta-parameters.
     """
-    tensors: Mapping[str, NDArray[Any]] = {}
     try:
-        bundle = shelf(settings).in_service()
-        tensors = {} if bundle is None else bundle.tensors
+        bundle = in_service(settings)
     except BundleError as refused:
         log.error("%s; what comes with the software is used until then", refused)
+        bundle = shipped()
     try:
-        made = adapter(settings, tensors, waiting)
+        made = adapter(settings, bundle.tensors, waiting)
     except ConfigError as missing:
         log.error("%s; %s is used until then", missing, DEFAULT)
         made = ADAPTERS[DEFAULT]()
-    return Prior.of(tensors) if tensors else Prior(), made
+    return Prior.of(bundle.tensors), made
 
 
 def adapter(

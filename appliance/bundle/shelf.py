@@ -75,7 +75,7 @@ class State(msgspec.Struct, frozen=True):
         return State(self.service[:-1], (*self.aside, self.service[-1]))
 
 
-Place = Literal["in service", "before", "set aside"]
+Place = Literal["in service", "before", "set aside", "its own"]
 
 
 class Change(NamedTuple):

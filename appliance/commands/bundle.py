@@ -16,7 +16,7 @@ from appliance.adapt.prior import Prior
 from appliance.bundle.keys import format_public_key, key_id
 from appliance.bundle.packing import pack_files
 from appliance.bundle.reading import Bundle
-from appliance.bundle.shelf import Change, Shelf
+from appliance.bundle.shelf import Change, Entry, Listed, Place, Shelf
 from appliance.bundle.signing import SigningKey
 from appliance.commands.common import (
     DEFAULT_CONFIG,
@@ -148,11 +148,18 @@ def rollback(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
 
 @bundle.command("list")
 def list_bundles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """List the bundles installed last and which is in service. Exit 1: that in service can no longer be used.
+    """List the bundles installed last and the software's own, and which is in service.
+
+    Exit 1: that in service can no longer be used, and the software's own is used instead.
 
     Example: appliance bundle list --json | jq .[0].sha256
     """
+    from appliance import assembly  # noqa: PLC0415
+
     found = _shelf(config).listed()
+    own = assembly.shipped()
+    place: Place = "its own" if any(each.place == "in service" for each in found) else "in service"
+    found.append(Listed(Entry(own.manifest.name, own.manifest.version), place, own, None))
     if as_json:
         write_json(
             [
@@ -169,10 +176,10 @@ def list_bundles(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fa
         table.add_column("made")
         for each in found:
             about = f"[red]{plain(each.problem)}[/]" if each.bundle is None else plain(_origin(each.bundle))
-            signer = "" if each.bundle is None else plain(each.bundle.signed_by)
+            signer = "" if each.bundle is None else plain(each.bundle.signed_by or "comes with it")
             table.add_row(each.place, each.entry.name, str(each.entry.version), signer, about)
-        console.print(table if found else f"None is installed: {SOFTWARES_OWN} is in service.")
-    raise typer.Exit(1 if found and found[0].place == "in service" and found[0].problem else 0)
+        console.print(table)
+    raise typer.Exit(1 if found[0].place == "in service" and found[0].problem else 0)
 
 
 def _shelf(config: Path) -> Shelf:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import typer
 
-from appliance.bundle.shelf import Shelf
 from appliance.commands.common import (
     DEFAULT_CONFIG,
     SOFTWARES_OWN,
@@ -59,9 +58,8 @@ def _tried(settings: Settings) -> list[Finding]:
 
     folder = settings.storage.data_dir
     findings = [_try(f"storage {folder}", lambda: _writable(settings))]
-    shelf = assembly.shelf(settings)
-    findings.append(_try("bundle", lambda: f"{shelf.in_service() or SOFTWARES_OWN} is in service"))
-    findings.append(_try("adaptation", lambda: _adapts(settings, shelf)))
+    findings.append(_try("bundle", lambda: _bundle(settings)))
+    findings.append(_try("adaptation", lambda: _adapts(settings)))
     probe = Probe(assembly.broker_options(settings), assembly.filters(settings), settings.mqtt.prefix)
     findings.append(_try(f"broker {settings.mqtt.host}:{settings.mqtt.port}", probe.run))
     options = assembly.influx_options(settings)
@@ -89,14 +87,21 @@ def _try(part: str, attempt: Callable[[], str]) -> Finding:
         return Finding(part, False, f"{kind}: {error}" if kind else str(error))
 
 
-def _adapts(settings: Settings, shelf: Shelf) -> str:
+def _bundle(settings: Settings) -> str:
+    from appliance import assembly  # noqa: PLC0415
+
+    bundle = assembly.in_service(settings)
+    return f"{bundle} is in service" if bundle.signed_by else f"{SOFTWARES_OWN} is in service, {bundle}"
+
+
+def _adapts(settings: Settings) -> str:
     """Make sure that labels can become heads: what descends does so once, as it would in service."""
     from appliance import assembly  # noqa: PLC0415
     from appliance.adapt.adapters.descending import Descending  # noqa: PLC0415
 
     method = settings.adaptation.method
-    bundle = shelf.in_service()
-    adapter = assembly.adapter(settings, {} if bundle is None else bundle.tensors)
+    bundle = assembly.in_service(settings)
+    adapter = assembly.adapter(settings, bundle.tensors)
     if not isinstance(adapter, Descending):
         return method
     began = time.monotonic()

@@ -124,16 +124,19 @@ def test_from_the_training_to_the_appliance_and_back(tmp_path: Path, key: Path, 
     assert "adaptation.share float64 (4)" in shown
     assert said("verify", file, "-c", config)["manifest"]["training"] == {"steps": 1000}
 
-    assert "None is installed: what comes with the software is in service." in words(run("list", "-c", config))
+    assert "in service general 1 comes with it" in words(run("list", "-c", config))
     done = words(run("install", file, "-c", config))
     assert "general version 3 is in service from the next start on; before it what comes with the software" in done
     assert "general version 3 was in service already" in words(run("install", file, "-c", config))
     assert "in service general 3 training-2026" in words(run("list", "-c", config))
-    (listed,) = said("list", "-c", config)
-    assert (listed["place"], listed["version"], listed["problem"]) == ("in service", 3, None)
+    listed = said("list", "-c", config)
+    assert [(each["place"], each["version"], each["problem"]) for each in listed] == [
+        ("in service", 3, None),
+        ("its own", 1, None),
+    ]
     done = words(run("rollback", "-c", config))
     assert "what comes with the software is in service from the next start on; before it general version 3" in done
-    assert [each["place"] for each in said("list", "-c", config)] == ["set aside"]
+    assert [each["place"] for each in said("list", "-c", config)] == ["set aside", "in service"]
 
 
 def test_a_refusal_is_one_line_and_a_finding(tmp_path: Path, key: Path, config: Path) -> None:
@@ -287,7 +290,7 @@ def test_meta_parameters_of_other_shapes_or_no_numbers_are_refused(
     else:
         run(*packing)
         assert says in words(run("install", file, "-c", config, status=1))
-        assert run("list", "-c", config).stdout.startswith("None is installed")
+        assert [each["signed_by"] for each in said("list", "-c", config)] == [""]
 
 
 def test_a_prior_without_meta_parameters_cannot_be_packed_as_an_adapter(tmp_path: Path, key: Path) -> None:
