@@ -15,7 +15,6 @@ from appliance.meta.sanity.digits import (
     nearest,
     network,
     pretrained,
-    total_steps,
     trained,
 )
 from appliance.meta.sanity.images import SHOTS, split, tasks_of_unseen
@@ -77,7 +76,3 @@ def test_what_the_head_sees_is_the_embedding() -> None:
     one = test.query._replace(x=test.query.x[0], y=test.query.y[0], weight=test.query.weight[0])
     seen = embedding()(params, one)
     assert torch.allclose(learner.apply(params, one.x), seen @ params["head.weight"].T, atol=1e-4)
-
-
-def test_the_quick_run_has_fewer_steps() -> None:
-    assert 0 < total_steps(quick=True) < total_steps(quick=False) / 20
