@@ -13,7 +13,7 @@ export PYTHON
 .DEFAULT_GOAL := help
 # Two package managers at once would wait for each other's lock.
 .NOTPARALLEL:
-.PHONY: help setup packages demo test evaluate faults check clean
+.PHONY: help setup packages demo test evaluate prior faults check clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -30,6 +30,14 @@ test: check ## Everything that must pass: the checks, then the tests
 
 evaluate: folders $(VENV)/.for-evaluating ## Measure detection on recordings: make evaluate DATA=recordings OUT=out/evaluation
 	$(BIN)/appliance evaluate --data $(DATA) --out $(OUT) $(OPTIONS)
+
+prior: folders $(VENV)/.for-evaluating ## Train anew what comes with the software: make prior DATA=recordings OUT=out/prior
+	for method in maml reptile leo learned_optimizer; do \
+		$(BIN)/appliance meta-train --data $(DATA) --method $$method --out $(OUT)/$$method.safetensors || exit; done
+	test -e $(OUT)/key.pem || $(BIN)/appliance bundle keygen $(OUT)/key.pem
+	echo '{"name": "general", "version": 1}' > $(OUT)/about.json
+	$(BIN)/appliance bundle pack appliance/bundle/shipped.bundle --about $(OUT)/about.json --key $(OUT)/key.pem \
+		$(foreach method,maml reptile leo learned_optimizer,--adapter $(OUT)/$(method).safetensors)
 
 faults: setup ## The long fault suite: hundreds of kills and flaps, some minutes
 	@$(BIN)/pytest tests/faults -m slow

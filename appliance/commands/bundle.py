@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,9 @@ import msgspec
 import typer
 
 from appliance.adapt.prior import Prior
+from appliance.bundle.expected import ADAPTER
 from appliance.bundle.keys import format_public_key, key_id
+from appliance.bundle.manifest import TensorSpec
 from appliance.bundle.packing import pack_files
 from appliance.bundle.reading import Bundle
 from appliance.bundle.shelf import Change, Entry, Listed, Place, Shelf
@@ -212,7 +215,7 @@ def _show(found: Bundle, as_json: bool) -> None:
         "trained on": ", ".join(f"{each.name} ({each.licence})" for each in manifest.datasets),
         "metrics": ", ".join(f"{name} {value:.4g}" for name, value in manifest.metrics.items()),
         "software": ", ".join(f"{name} {version}" for name, version in manifest.software.items()),
-        "tensors": ", ".join(f"{name} {spec}" for name, spec in manifest.tensors.items()),
+        "tensors": ", ".join(_tensors(manifest.tensors)),
         "network": "none" if found.network is None else f"ONNX, {len(found.network):,} bytes",
         "sha256": found.sha256,
     }
@@ -244,6 +247,18 @@ def _said(found: Bundle | None) -> dict[str, Any]:
         "signed_by": found.signed_by,
         "manifest": msgspec.to_builtins(found.manifest),
     }
+
+
+def _tensors(specs: Mapping[str, TensorSpec]) -> Iterator[str]:
+    """Name the tensors; of meta-parameters, of which a method has dozens, say how many there are."""
+    sizes: dict[str, list[int]] = {}
+    for name, spec in specs.items():
+        if name.startswith(ADAPTER):
+            sizes.setdefault(name.removeprefix(ADAPTER).partition(".")[0], []).append(math.prod(spec.shape))
+        else:
+            yield f"{name} {spec}"
+    for method, found in sizes.items():
+        yield f"{ADAPTER}{method} {sum(found):,} numbers in {len(found)} tensors"
 
 
 def _origin(found: Bundle) -> str:

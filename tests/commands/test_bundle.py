@@ -173,7 +173,7 @@ def test_check_tells_what_is_in_service(tmp_path: Path, key: Path, config: Path)
         result = CliRunner(env={"COLUMNS": "80", "TERM": "dumb"}).invoke(app, ["check", str(config)])
         return next(line for line in result.output.splitlines() if "bundle" in line)
 
-    assert line() == "✓ bundle: what comes with the software is in service"
+    assert line() == "✓ bundle: what comes with the software is in service, general version 1"
     run("install", sound(tmp_path, key), "-c", config)
     assert line() == "✓ bundle: general version 1 is in service"
     config.write_text(config.read_text().partition("[bundles]")[0])
@@ -314,10 +314,13 @@ def test_check_tries_what_makes_heads_of_labels(
 
     assert line() == "True: ridge"
     config.write_text(f'{config.read_text()}[adaptation]\nmethod = "maml"\nworker_secs = 300\nworker_mb = 2048\n')
+    assert re.fullmatch(r"True: maml from general version 1, \d+\.\d s for a trial", line())
+    run("install", sound(tmp_path, key, 2), "-c", config)
     missing = "adaptation.method: maml needs a bundle in service with its meta-parameters; install one that was packed"
     assert line().startswith(f"False: {missing}")
     assert isinstance(assembly.rules(load(config)).adapter, Ridge)
     assert f'{missing} with --adapter, or set method = "ridge"; ridge is used until then' in caplog.text
+    run("rollback", "-c", config)
     run("install", bundled(tmp_path, SigningKey.read(key), "maml"), "-c", config)
     assert re.fullmatch(r"True: maml from general version 1, \d+\.\d s for a trial", line())
     hide(tmp_path, monkeypatch, "torch.py", "raise ModuleNotFoundError('No module named torch', name='torch')")
