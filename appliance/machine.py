@@ -24,19 +24,7 @@ from appliance.detect.scales import Past
 from appliance.history import History, Readings, without
 from appliance.incidents import AlertRules, IncidentTracker
 from appliance.labels import Labels
-from appliance.records import (
-    Alert,
-    Blank,
-    Block,
-    Floats,
-    HeadRecord,
-    Model,
-    Score,
-    Trace,
-    TraceBlock,
-    Trust,
-    Window,
-)
+from appliance.records import Alert, Blank, Block, Floats, HeadRecord, Model, Score, Trace, TraceBlock, Trust, Window
 from appliance.refit import RefitRules, Refits
 from appliance.retrace import retrace
 from appliance.screening import Screened, Screening, StateSource
