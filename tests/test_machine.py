@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from appliance.detect import DetectorOptions
+from appliance.detect.detector import DetectorOptions
 from appliance.detect.scales import unit_of
 from appliance.history import BLOCK_CELLS
 from appliance.incidents import AlertRules

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from appliance.detect import DetectorOptions
+from appliance.detect.detector import DetectorOptions
 from appliance.incidents import AlertRules
 from appliance.machine import Judged, Machine
 from appliance.records import Alert, Block, Floats, Sample, Score

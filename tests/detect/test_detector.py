@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from appliance.detect import Detector, DetectorOptions, State, fitting
+from appliance.detect import fitting
+from appliance.detect.detector import Detector, DetectorOptions
 from appliance.detect.evidence import subspace
+from appliance.detect.state import State
 from appliance.detect.windows import cut
 from appliance.records import Floats, Verdict
 from tests.detect.conformance import HOP, LENGTH, machine_signal

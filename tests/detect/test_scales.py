@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.detect import DetectorOptions
+from appliance.detect.detector import DetectorOptions
 from appliance.detect.fitting import fit
 from appliance.detect.scales import LONGEST, SCALES, Heard, Past, hops_held, pool, unit_of
 from appliance.records import Floats, Verdict
