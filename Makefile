@@ -33,7 +33,7 @@ evaluate: folders $(VENV)/.for-evaluating ## Measure detection on recordings: ma
 
 prior: folders $(VENV)/.for-evaluating ## Train anew what comes with the software: make prior DATA=recordings OUT=out/prior
 	for method in maml reptile leo learned_optimizer; do \
-		$(BIN)/appliance meta-train --data $(DATA) --method $$method --out $(OUT)/$$method.safetensors || exit; done
+		$(BIN)/appliance meta-train --data $(DATA) --most 8 --method $$method --out $(OUT)/$$method.safetensors || exit; done
 	test -e $(OUT)/key.pem || $(BIN)/appliance bundle keygen $(OUT)/key.pem
 	echo '{"name": "general", "version": 1}' > $(OUT)/about.json
 	$(BIN)/appliance bundle pack appliance/bundle/shipped.bundle --about $(OUT)/about.json --key $(OUT)/key.pem \
