@@ -164,19 +164,8 @@ class Adaptation:
             head = self._adapter.adapt(self._prior, past.support)
         except AdaptationError as error:
             self.words = words = f"no head came of the labels, what is in service stays: {error}"
-            why = str(error)
-            attempt = Attempt(
-                self._machine,
-                self._moment(),
-                cause,
-                said,
-                self.in_service,
-                past.labels,
-                words,
-                vetoed=why,
-                failed=True,
-            )
-            return Adapted(words, None, attempt)
+            attempt = self._attempt(cause, said, past.labels, words, str(error))
+            return Adapted(words, None, replace(attempt, failed=True))
         rehearsed = self._rehearsed(head, past)
         calibrator = fit.detector.calibrator.again(rehearsed.warm_up, rehearsed.past[past.support.normal])
         before = self._rehearsed(fit.detector.head, past).show(fit.detector.calibrator)
@@ -189,15 +178,8 @@ class Adaptation:
             record = self._into_service(fit, head, calibrator, words, past.labels, self._line)
         else:
             self.words = words = f"not taken into service: {harm}; a head of the labels {words}"
-        attempt = Attempt(
-            self._machine,
-            self._moment(),
-            cause,
-            said,
-            self.in_service,
-            past.labels,
-            words,
-            vetoed=harm,
+        attempt = replace(
+            self._attempt(cause, said, past.labels, words, harm),
             faults=len(after.caught),
             caught_before=sum(before.caught),
             caught=sum(after.caught),
@@ -246,15 +228,13 @@ class Adaptation:
                 head, words = Head.restore(kept.state["head"]), f"back to head {number}"
                 record = self._into_service(fit, head, _calibrated(fit, head, past), words, made_of, line)
         vetoed = None if record is not None else words
-        attempt = Attempt(
-            self._machine, self._moment(), "rollback", None, self.in_service, made_of, words, vetoed=vetoed
-        )
-        return Adapted(words, record, attempt)
+        return Adapted(words, record, self._attempt("rollback", None, made_of, words, vetoed))
 
-    def _moment(self) -> float:
-        """Return the time of the next attempt: in InfluxDB, one at the same time would take the place of the last."""
+    def _attempt(self, cause: AttemptCause, said: str | None, labels: int, words: str, vetoed: str | None) -> Attempt:
+        """Note an attempt, at a time of its own: in InfluxDB, one at the same time would take the place of the last."""
         self._attempts += 1
-        return (self._newest or 0.0) + _TICK_SECS * (self._attempts % _TICKS)
+        at = (self._newest or 0.0) + _TICK_SECS * (self._attempts % _TICKS)
+        return Attempt(self._machine, at, cause, said, self.in_service, labels, words, vetoed)
 
     def forget(self) -> None:
         """Forget what the last fit saw and all heads of it."""

@@ -1,4 +1,4 @@
-"""Fixtures every test may use: a running broker, a running InfluxDB, certificates."""
+"""Fixtures every test may use: a running broker, a running InfluxDB, certificates, a plant with a past."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 
 from tests.certificates import Certificates
 from tests.daemon import ServerError, executable
+from tests.lived_plant import live
 from tests.servers import InfluxDB, Mosquitto
+from tests.small_plant import Plant
 
 WITHOUT_SERVERS = "APPLIANCE_TESTS_WITHOUT_SERVERS"
 
@@ -53,3 +55,9 @@ def influxdb(tmp_path: Path) -> Iterator[InfluxDB]:
         yield server
     finally:
         server.kill()
+
+
+@pytest.fixture(scope="session")
+def lived() -> Plant:
+    """A plant that labels are tried on; copy it before anything is sent."""
+    return live()

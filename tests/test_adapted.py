@@ -3,71 +3,21 @@
 from __future__ import annotations
 
 import copy
-import json
 import statistics
-from typing import Any
 
 import pytest
 
-from appliance.adapt.adapters import ADAPTERS
-from appliance.adapt.adapters.base import Adapter
-from appliance.adapt.adapters.descending import Descending
 from appliance.adaptation import TRACE_WINDOWS
 from appliance.archive import KEPT_HEADS
-from appliance.detect.head import Bent
-from appliance.errors import AdaptationError
-from appliance.pipeline import Pipeline, Rules
-from appliance.records import Message, Outcome
-from appliance.solver import Solver
-from appliance.store import packing
-from tests.adapt.descents import DETECTORS, untrained
-from tests.small_plant import BEGIN, LEARNED, Plant, readings, said, source
-
-FIRST, LONG = LEARNED + 800, 80
-"""Where the fault shows first, and how long."""
-AGAIN = FIRST + 480
-AFTER = AGAIN + 480
-
-
-def told(command: str, *, at: int, **keys: object) -> Message:
-    body = {"command": command, "id": f"{command}-{at}", **keys}
-    return Message(b"appliance/machines/m/command", json.dumps(body).encode(), BEGIN + at + 0.3)
-
-
-def slight(first: int, cells: int = LONG) -> list[Message]:
-    """A fault too slight for the detector alone."""
-    return readings(range(first, first + cells), offset=0.35)
-
-
-def fault(first: int, at: int, cells: int = LONG, **keys: str) -> Message:
-    return said("fault", at=at, start=first, end=first + cells, **keys)
-
-
-def answers(outcome: Outcome) -> list[dict[str, Any]]:
-    return [json.loads(command.payload) for command in outcome.commands if command.topic.endswith("/answer")]
+from appliance.records import Outcome
+from tests.lived_plant import AFTER, AGAIN, FIRST, LONG, answers, fault, slight, told
+from tests.small_plant import BEGIN, LEARNED, Plant, readings, said
 
 
 def median(outcome: Outcome, first: int, cells: int = LONG) -> float:
     """Score of the windows that lie within a stretch."""
     inside = [s for s in outcome.scores if s.start >= BEGIN + first and s.end <= BEGIN + first + cells]
     return statistics.median(score.score or 0.0 for score in inside)
-
-
-@pytest.fixture(scope="module")
-def lived() -> Plant:
-    """A plant that has been well for long and has had a slight fault twice, which nobody noticed."""
-    plant = Plant()
-    outcome = plant.send(
-        [
-            *readings(range(FIRST)),
-            *slight(FIRST),
-            *readings(range(FIRST + LONG, AGAIN)),
-            *slight(AGAIN),
-            *readings(range(AGAIN + LONG, AFTER)),
-        ]
-    )
-    assert not outcome.alerts
-    return plant
 
 
 def test_labelled_faults_are_recognised_when_they_come_back(lived: Plant) -> None:
@@ -293,129 +243,3 @@ def test_traces_are_given_out_in_blocks_that_cover_every_scored_window(lived: Pl
     assert all(len(block.ends) == TRACE_WINDOWS for block in lived.seen)
     windows = (AFTER - LEARNED) // 8
     assert len(ends) == pytest.approx(windows, abs=2)
-
-
-def under(lived: Plant, adapter: Adapter) -> Plant:
-    """The same plant after a restart with another adapter in its settings."""
-    plant = copy.deepcopy(lived)
-    state = {"machine/m": plant.pipeline.machines["m"].snapshot()}
-    plant.pipeline = Pipeline([source()], Rules(adapter=adapter), plant)
-    assert plant.pipeline.restore(packing.unpack(packing.pack(state)), plant.models) == {}
-    return plant
-
-
-def descending(features: int = 2 * DETECTORS) -> Descending:
-    """MAML in a process of its own, with time for a loaded build machine."""
-    return Descending("maml", untrained("maml", features), Solver(300.0, 2048))
-
-
-def test_a_head_that_descends_comes_goes_and_comes_again_to_the_last_bit(lived: Plant) -> None:
-    plant = under(lived, descending())
-    (first,) = plant.send([fault(FIRST, AFTER)]).heads
-    assert first.words.startswith("catches 1 of 1 labelled fault (before: ")
-    assert [name for name, _ in first.state["head"]["parts"]] == ["Bent"]
-    (answer,) = answers(plant.send([told("rollback", at=AFTER)]))
-    assert answer["learned"] == "back to what it was before any label"
-    (again,) = under(plant, descending()).send([told("adapt", at=AFTER)]).heads
-    assert packing.pack(again.state["head"]) == packing.pack(first.state["head"])
-
-
-def test_where_no_head_comes_of_a_label_what_judges_stays(lived: Plant) -> None:
-    def fails(*_: object) -> Bent:
-        raise AdaptationError("maml took longer than it may; raise the limit")
-
-    plant = under(lived, Descending("maml", untrained("maml", 2 * DETECTORS), fails))
-    outcome = plant.send([fault(FIRST, AFTER)])
-    words = "no head came of the labels, what is in service stays: maml took longer than it may; raise the limit"
-    assert [answer["learned"] for answer in answers(outcome)] == [words]
-    assert [label.learned for label in outcome.labels] == [words]
-    assert outcome.statuses["m"]["learned"] == words
-    assert outcome.heads == []
-    assert [(each.failed, each.vetoed) for each in outcome.attempts] == [
-        (True, "maml took longer than it may; raise the limit")
-    ]
-    later = [*readings(range(AFTER, AFTER + 80)), *slight(AFTER + 80)]
-    assert {score.trust for score in plant.send(later).scores} == {"prior"}
-    again = under(plant, ADAPTERS["ridge"]()).send([told("adapt", at=AFTER + 160)])
-    assert again.heads[0].words.startswith("catches 1 of 1 labelled fault")
-
-
-def test_a_new_fit_goes_on_where_no_head_comes_of_the_old_labels(lived: Plant) -> None:
-    def fails(*_: object) -> Bent:
-        raise AdaptationError("no memory; add some")
-
-    plant = under(lived, Descending("maml", untrained("maml", 2 * DETECTORS), fails))
-    plant.send([fault(FIRST, AFTER)])
-    plant.pipeline.machines["m"]._detector = None  # as if its model could not be read
-    outcome = plant.send(readings(range(AFTER, AFTER + 80)))
-    assert outcome.models["m"].version == 2
-    assert outcome.heads == []
-    assert [(each.failed, each.vetoed) for each in outcome.attempts] == [(True, "no memory; add some")]
-    assert {score.trust for score in outcome.scores} >= {"prior"}
-
-
-def test_a_machine_of_other_detectors_is_taught_by_ridge_and_told_so(lived: Plant) -> None:
-    plain, plant = copy.deepcopy(lived), under(lived, descending(2 * (DETECTORS + 1)))
-    (head,), (expected,) = (each.send([fault(FIRST, AFTER)]).heads for each in (plant, plain))
-    said = "by ridge: maml was trained with 27 detectors, this machine has 26"
-    assert head.words == f"{expected.words}; {said}"
-    assert packing.pack(head.state) == packing.pack(expected.state)
-
-
-def story() -> list[Message]:
-    return [
-        *readings(range(AFTER, AFTER + 200)),
-        fault(FIRST, AFTER + 200, name="slight"),
-        *slight(AFTER + 200),
-        fault(AGAIN, AFTER + 280),
-        *slight(AFTER + 280),
-        told("rollback", at=AFTER + 360),
-        *slight(AFTER + 360),
-        told("adapt", at=AFTER + 440),
-        *slight(AFTER + 440),
-        said("false_alarm", at=AFTER + 520, start=AGAIN, end=AGAIN + LONG),
-        *slight(AFTER + 520),
-    ]
-
-
-def test_a_restart_at_any_message_around_labels_and_commands_changes_nothing(lived: Plant) -> None:
-    messages = story()
-    whole = copy.deepcopy(lived)
-    expected = whole.send(messages)
-    assert len(expected.heads) >= 4
-    spoken = [number for number, message in enumerate(messages) if message.topic.startswith(b"appliance/")]
-    cuts = sorted({cut for number in spoken for cut in (number, number + 1, number + 40)})
-    resumed, found = copy.deepcopy(lived), Outcome()
-    states = packing.unpack(packing.pack(resumed.pipeline.checkpoint()))
-    for first, end in zip([0, *cuts], [*cuts, len(messages)], strict=True):
-        before, resumed = resumed, Plant()
-        resumed.blocks, resumed.seen = before.blocks, before.seen
-        resumed.models, resumed.heads = before.models, before.heads
-        assert resumed.pipeline.restore(packing.unpack(packing.pack(states)), resumed.models) == {}
-        resumed.pipeline.remember(messages[:first])
-        part = resumed.send(messages[first:end])
-        states |= resumed.pipeline.checkpoint()
-        for name in ("scores", "alerts", "labels", "heads", "attempts"):
-            getattr(found, name).extend(getattr(part, name))
-    assert [head.words for head in found.heads] == [head.words for head in expected.heads]
-    assert packing.pack([head.state for head in found.heads]) == packing.pack([head.state for head in expected.heads])
-    assert found.alerts == expected.alerts
-    assert found.attempts == expected.attempts
-    assert found.scores == expected.scores
-    assert packing.pack(states["machine/m"]) == packing.pack(whole.pipeline.checkpoint()["machine/m"])
-
-
-def test_a_replay_that_finds_the_future_stored_makes_the_same_heads(lived: Plant) -> None:
-    """After a crash the archive already holds what came after the checkpoint."""
-    states = packing.unpack(
-        packing.pack(lived.pipeline.checkpoint() or {"machine/m": lived.pipeline.machines["m"].snapshot()})
-    )
-    first = copy.deepcopy(lived)
-    expected = first.send(story())
-    again = Plant()
-    again.blocks, again.seen, again.models, again.heads = first.blocks, list(first.seen), first.models, first.heads
-    assert again.pipeline.restore(states, again.models) == {}
-    found = Outcome()
-    again.pipeline.process(story(), found)
-    assert found.scores == expected.scores
-    assert packing.pack([head.state for head in found.heads]) == packing.pack([head.state for head in expected.heads])

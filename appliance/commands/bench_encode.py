@@ -108,10 +108,10 @@ def encode(
 
 
 def _machines(data: Path, datasets: str | None, most: int, seen: frozenset[str]) -> list[Machine]:
-    from appliance.meta.machines import machines  # noqa: PLC0415
+    from appliance.meta.machines import machines, permitted  # noqa: PLC0415
 
     names = None if datasets is None else [part for each in datasets.split(",") if (part := each.strip())]
-    found = [machine for machine in machines(data, names, most, 0) if machine.cluster not in seen]
+    found = [machine for machine in machines(permitted(data, names, most, 0), 0) if machine.cluster not in seen]
     if not found:
         raise typer.BadParameter(f"{data} has no machine that the prior has not seen: name other --datasets")
     return found

@@ -71,7 +71,8 @@ def events_table(found: Comparison) -> Table:
     """List every event with what became of it; ✓ and ✗: whether the blamed channel is one of its own."""
     table = list_table()
     for name in ("began (UTC)", "machine", "what", "", "delay", "blamed"):
-        table.add_column(name, no_wrap=name in {"began (UTC)", "", "delay"}, overflow="fold")
+        whole = name in {"machine", "what"}  # a long channel's name is cut, for one line to an event on 80 columns
+        table.add_column(name, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
     for match in sorted(found.matches, key=lambda match: match.event.start):
         expected = not match.event.is_sensor
         alert, rightly = match.alert, match.blamed_rightly

@@ -68,7 +68,7 @@ def meta_train(
     # Here, not above: torch takes seconds that --help should not.
     from appliance.meta.adapter_training import DescentOptions  # noqa: PLC0415
     from appliance.meta.encoder import EMBEDDING  # noqa: PLC0415
-    from appliance.meta.machines import machines  # noqa: PLC0415
+    from appliance.meta.machines import machines, permitted  # noqa: PLC0415
     from appliance.meta.traced import traced_machines  # noqa: PLC0415
     from appliance.meta.train import TrainingOptions  # noqa: PLC0415
 
@@ -84,12 +84,14 @@ def meta_train(
         if value and method != "ridge":
             raise typer.BadParameter("only ridge has it: leave it out, or use --method ridge", param_hint=option)
     out.parent.mkdir(parents=True, exist_ok=True)
-    which = data, _split(datasets) or None, most, seed
-    with _reading(leave_out) as how:
+    with _reading() as (track, skipped):
+        trials = permitted(
+            data, _split(datasets) or None, most, seed, leave_out=_split(leave_out), skipped=skipped, track=track
+        )
         if method == "ridge":
-            seen = _parted(data, list(machines(*which, **how)))
+            seen = _parted(data, list(machines(trials, seed, skipped)))
         else:
-            traced = _parted(data, list(traced_machines(*which, out.parent / "cache", **how)))
+            traced = _parted(data, list(traced_machines(trials, out.parent / "cache", skipped)))
     if method == "ridge":
         options = TrainingOptions(
             minutes=minutes,
@@ -186,7 +188,7 @@ def _going_on(
 
 
 @contextmanager
-def _reading(leave_out: str) -> Iterator[dict[str, Any]]:
+def _reading() -> Iterator[tuple[Callable[[Sequence[object]], Iterable[object]], Callable[[Skipped], None]]]:
     """Show what is read, and say at the end what is left out."""
     skipped: list[Skipped] = []
     with _progress() as progress:
@@ -194,7 +196,7 @@ def _reading(leave_out: str) -> Iterator[dict[str, Any]]:
         def track(entries: Sequence[object]) -> Iterable[object]:
             return progress.track(entries, description="machines")
 
-        yield {"leave_out": _split(leave_out), "skipped": skipped.append, "track": track}
+        yield track, skipped.append
     for (dataset, reason), count in sorted(Counter((each.dataset, each.reason) for each in skipped).items()):
         errors.print(f"{plain(dataset)}: {count} left out: {plain(reason)}", highlight=False)
 

@@ -11,8 +11,8 @@ import numpy as np
 from appliance.evaluation.examples import Example
 from appliance.evaluation.measuring import grace_hops
 from appliance.evaluation.metrics import right_hops
-from appliance.evaluation.service import Run
 from appliance.evaluation.trials import Span, Trial
+from appliance.evaluation.watch import Run
 from appliance.records import Floats
 
 MOST_POINTS = 600

@@ -37,9 +37,10 @@ from appliance.evaluation.measuring import PER_WEEK, Alerting, Answer, deployed,
 from appliance.evaluation.methods import Method, MissingExtra, Support, Unsuited
 from appliance.evaluation.metrics import AlertHops
 from appliance.evaluation.results import Row
-from appliance.evaluation.service import APPLIANCE, Lesson, Run, operate
+from appliance.evaluation.service import APPLIANCE, Lesson, operate
 from appliance.evaluation.support import common_tail, support_of
 from appliance.evaluation.trials import Trial, Views, views
+from appliance.evaluation.watch import Run
 
 PROTOCOL = tuple(f"appliance.evaluation.{name}" for name in ("runner", "measuring", "support"))
 """Modules that every figure depends on, beside those of the method itself."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from appliance.adapt.support import Span
 from appliance.adaptation import Adapted
@@ -28,37 +27,14 @@ from appliance.evaluation.defaults import ALERT_RULES, GRID, MIN_COVERAGE
 from appliance.evaluation.methods import Unsuited, timed
 from appliance.evaluation.metrics import AlertHops
 from appliance.evaluation.trials import Trial
+from appliance.evaluation.watch import Cells, Run, Watch
 from appliance.machine import Judged
-from appliance.records import Block, Floats, HeadRecord, Label, Model, Sample, TraceBlock
+from appliance.records import Block, HeadRecord, Label, Model, Sample, TraceBlock
 from appliance.refit import RefitRules
 from appliance.taught import TaughtMachine
 from appliance.windows import Closed, Grid, GridSpec
 
 APPLIANCE = "appliance"
-
-Cells = NDArray[np.intp]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the service made of the scored hops of a trial."""
-
-    scores: Floats
-    """[hops] -log10 of the calibrated tail probability; NaN where the service gave none."""
-    thresholds: Floats
-    """[hops] NaN as above."""
-    blame: Floats
-    """[hops, channel] share of the blame, 0 where there is no score."""
-    alerts: list[AlertHops]
-    """Alerts about the machine, in the order in which they opened."""
-    traces: Traces
-    """[hops] what the detector saw; NaN and 0 where there is no score."""
-    warm_up: Traces
-    """The same of the warm-up, each window judged by what was fitted without it."""
-    fit_cpu_secs: float
-    """In which the detector was fitted on the warm-up, or the last label learned from."""
-    window_cpu_secs: float
-    """For each window after that, from placing its samples to the alert."""
 
 
 def grid_spec(trial: Trial) -> GridSpec:
@@ -146,7 +122,7 @@ def operate(trial: Trial, *budgets: float, lessons: Sequence[Lesson] = ()) -> li
     operated = []
     for budget in budgets:
         machine, moments = learned.taken_up(new(budget)), sorted({lesson.after for lesson in lessons})
-        watch = _Watch(trial, cells, warm_up)
+        watch = Watch(trial, cells, warm_up)
         (forks, windows), secs = timed(functools.partial(_watch, machine, watch, learned, trial, moments))
         if np.isnan(watch.scores).all():
             raise Unsuited("the service gives no window a score: after its warm-up none holds enough")
@@ -226,8 +202,8 @@ def _learned(machine: TaughtMachine, samples: Iterator[Sample]) -> tuple[_Moment
 
 
 def _watch(
-    machine: TaughtMachine, watch: _Watch, since: _Moment, trial: Trial, moments: Sequence[int]
-) -> tuple[dict[int, tuple[_Moment, _Watch]], int]:
+    machine: TaughtMachine, watch: Watch, since: _Moment, trial: Trial, moments: Sequence[int]
+) -> tuple[dict[int, tuple[_Moment, Watch]], int]:
     """Judge what is still to come; return what was when so many hops were judged, and how many windows that were."""
     kept, waiting, seen, windows = since.kept.copy(), list(since.waiting), since.samples, 0
     forks = {}
@@ -252,7 +228,7 @@ def _watch(
     return forks, windows
 
 
-def _teach(machine: TaughtMachine, lesson: Lesson, watch: _Watch, kept: _Kept) -> float:
+def _teach(machine: TaughtMachine, lesson: Lesson, watch: Watch, kept: _Kept) -> float:
     """Say what is to be said, one label after the other; return the CPU seconds in which the last was learned."""
     secs = 0.0
     newest = machine.grid.newest_time
@@ -264,64 +240,6 @@ def _teach(machine: TaughtMachine, lesson: Lesson, watch: _Watch, kept: _Kept) -
         heeded, secs = timed(functools.partial(machine.label, label, said_at, kept))
         kept.learn(heeded.adapted)
     return secs
-
-
-class _Watch:
-    """Scores and alerts on the hops of a trial; windows that are no hop of it leave no trace."""
-
-    def __init__(self, trial: Trial, cells: Cells, warm_up: Traces) -> None:
-        hops = len(trial.test_ends)
-        self.hops = 0
-        """Judged."""
-        self._warm_up = warm_up
-        self._ends = cells[trial.test_ends - 1] + 1
-        self._hop = trial.hop
-        self._period_secs = trial.period_secs
-        self._hop_of = {int(cells[end - 1]) + 1: hop for hop, end in enumerate(trial.test_ends)}
-        self._column_of = {name: column for column, name in enumerate(trial.channels)}
-        self.scores = np.full(hops, np.nan)
-        self.thresholds = np.full(hops, np.nan)
-        self.blame = np.zeros((hops, len(trial.channels)))
-        self.traces = Traces(np.full(hops, np.nan), np.zeros((hops, warm_up.traits.shape[1])), warm_up.detectors)
-        self.alerts: dict[int, int | None] = {}  # the hop at which it first opened → at which it closed for good
-
-    def note(self, judged: Judged) -> None:
-        score, alert = judged.score, judged.alert
-        hop = self._hop_at(score.end)
-        if hop is None:
-            return
-        self.hops = hop + 1
-        if score.score is not None and score.threshold is not None:
-            self.scores[hop], self.thresholds[hop] = score.score, score.threshold
-            for name, share in score.contributions.items():
-                self.blame[hop, self._column_of[name]] = share
-        trace = judged.trace
-        if trace is not None and len(trace.traits) == self.traces.traits.shape[1]:  # a refit may know more channels
-            self.traces.strangeness[hop], self.traces.traits[hop] = trace
-        if alert is not None:
-            opened = self._hop_at(alert.opened_at)
-            if opened is not None:
-                self.alerts[opened] = hop if alert.state == "closed" else None
-
-    def run(self, fit_cpu_secs: float, window_cpu_secs: float) -> Run:
-        alerts = list(self.alerts.items())
-        return Run(
-            self.scores,
-            self.thresholds,
-            self.blame,
-            alerts,
-            self.traces,
-            self._warm_up,
-            fit_cpu_secs,
-            window_cpu_secs,
-        )
-
-    def time_of(self, first: int, end: int) -> tuple[float, float]:
-        """Return the time that hops [first, end) bring: Unix seconds."""
-        return (self._ends[first] - self._hop) * self._period_secs, self._ends[end - 1] * self._period_secs
-
-    def _hop_at(self, end: float) -> int | None:
-        return self._hop_of.get(round(end / self._period_secs))
 
 
 def _samples(trial: Trial, cells: Cells, after: int = 0) -> Iterator[Sample]:

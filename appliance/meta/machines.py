@@ -148,17 +148,10 @@ def held_out_of_training(cluster: str) -> bool:
 
 
 def machines(
-    folder: Path,
-    datasets: Sequence[str] | None,
-    most: int,
-    seed: int,
-    *,
-    leave_out: Sequence[str] = (),
-    skipped: Callable[[Skipped], None] = lambda _: None,
-    track: Callable[[Sequence[object]], Iterable[object]] = lambda entries: entries,
+    trials: Iterable[Trial], seed: int, skipped: Callable[[Skipped], None] = lambda _: None
 ) -> Iterator[Machine]:
-    """Read the machines of a folder that a shipped prior may be trained on; parameters as of `permitted`."""
-    for trial in permitted(folder, datasets, most, seed, leave_out=leave_out, skipped=skipped, track=track):
+    """Fit each machine whose windows are long enough for the encoder; the others are told to ``skipped``."""
+    for trial in trials:
         if trial.length < LEAST_LENGTH:
             reason = f"its windows are shorter than {LEAST_LENGTH} samples"
             skipped(Skipped(trial.dataset, trial.machine, reason))

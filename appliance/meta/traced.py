@@ -27,7 +27,6 @@ from appliance.evaluation.measuring import PER_WEEK
 from appliance.evaluation.methods import Unsuited
 from appliance.evaluation.service import operate
 from appliance.evaluation.trials import Trial
-from appliance.meta.machines import permitted
 from appliance.meta.signature import VISIBLE, Signature
 from appliance.meta.synthesis import FAMILIES
 from appliance.records import Floats
@@ -83,17 +82,9 @@ class TracedMachine:
 
 
 def traced_machines(
-    folder: Path,
-    datasets: Sequence[str] | None,
-    most: int,
-    seed: int,
-    cache: Path,
-    *,
-    leave_out: Sequence[str] = (),
-    skipped: Callable[[Skipped], None] = lambda _: None,
-    track: Callable[[Sequence[object]], Iterable[object]] = lambda entries: entries,
+    trials: Iterable[Trial], cache: Path, skipped: Callable[[Skipped], None] = lambda _: None
 ) -> Iterator[TracedMachine]:
-    """Trace the machines of a folder that a shipped prior may be trained on; parameters as of `machines.machines`.
+    """Trace machines; those that have nothing to learn from, or other detectors than most, are told to ``skipped``.
 
     Parameters
     ----------
@@ -101,7 +92,7 @@ def traced_machines(
         Folder of what was traced before: it is valid as long as recording and detector are the same.
     """
     found = []
-    for trial in permitted(folder, datasets, most, seed, leave_out=leave_out, skipped=skipped, track=track):
+    for trial in trials:
         machine = _traced(trial, Cache(cache))
         if isinstance(machine, Skipped):
             skipped(machine)

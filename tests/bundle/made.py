@@ -19,8 +19,11 @@ from appliance.bundle.expected import Expected, Ports, Spec
 from appliance.bundle.manifest import NETWORK, TENSORS, About, Dataset
 from appliance.bundle.packing import pack
 from appliance.bundle.sealed import seal
+from appliance.bundle.shelf import Shelf
 from appliance.bundle.signing import SigningKey
 
+VERSIONS = range(1, 8)
+"""Of the bundles on the shelf under test."""
 KEY = SigningKey.create()
 TRUSTED = {"training": KEY.public}
 TENSOR_VALUES: dict[str, NDArray[Any]] = {"mean": np.zeros(3, np.float32), "scale": np.ones((2, 3), np.float32)}
@@ -83,3 +86,9 @@ def by_hand(
     }
     change(manifest)
     return seal(json.dumps(manifest).encode(), members(b"".join(files.values())), KEY)
+
+
+def version(shelf: Shelf) -> int | None:
+    """Return the version in service; None for the software's own."""
+    found = shelf.in_service()
+    return None if found is None else found.manifest.version

@@ -8,7 +8,7 @@ import pytest
 
 from appliance.detect.traces import Traces
 from appliance.evaluation.explaining import MOST_POINTS, Blamed, Scene, blamed, scenes, typical
-from appliance.evaluation.service import Run
+from appliance.evaluation.watch import Run
 from tests.evaluation.conformance import trial
 
 HOPS = len(trial().test_ends)

@@ -17,13 +17,13 @@ from appliance.evaluation.defaults import ALERT_RULES, MIN_COVERAGE
 from appliance.evaluation.methods import Unsuited
 from appliance.evaluation.service import (
     Lesson,
-    Run,
     _warm_up_windows,
     grid_spec,
     operate,
     timeline,
 )
 from appliance.evaluation.trials import Trial
+from appliance.evaluation.watch import Run
 from appliance.ingest.codecs import build_codec
 from appliance.ingest.codecs.json import JsonOptions
 from appliance.ingest.topics import Route, TopicPattern

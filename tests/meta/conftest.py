@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from appliance.evaluation.datasets import Skipped
+from appliance.meta.machines import permitted
 from appliance.meta.traced import TracedMachine, traced_machines
 from tests.meta.grounds import write
 
@@ -26,4 +27,5 @@ def left_out(recorded: Path) -> list[Skipped]:
 @pytest.fixture(scope="session")
 def traced(recorded: Path, left_out: list[Skipped]) -> list[TracedMachine]:
     """The machines of that folder as the service saw them."""
-    return list(traced_machines(recorded / "data", None, 9, 0, recorded / "cache", skipped=left_out.append))
+    trials = permitted(recorded / "data", None, 9, 0, skipped=left_out.append)
+    return list(traced_machines(trials, recorded / "cache", left_out.append))

@@ -5,7 +5,7 @@ import pytest
 
 from appliance.evaluation.datasets import Skipped
 from appliance.evaluation.trials import views
-from appliance.meta.machines import Machine, machines, permissive
+from appliance.meta.machines import Machine, permissive, permitted
 from tests.meta.grounds import machine, trial, write
 
 
@@ -41,15 +41,15 @@ def test_only_what_may_be_given_away_is_read(tmp_path: Path) -> None:
     for name, licence in (("free", "MIT (LICENSE)"), ("copyleft", "GPL-3.0"), ("unknown", ""), ("kept", "BSD-3")):
         write(tmp_path / "hums", name, 2, 1, licence)
     skipped: list[Skipped] = []
-    found = list(machines(tmp_path, None, 9, 0, leave_out=["hums/kept"], skipped=skipped.append))
-    assert [each.name for each in found] == ["free"]
+    found = list(permitted(tmp_path, None, 9, 0, leave_out=["hums/kept"], skipped=skipped.append))
+    assert [each.machine for each in found] == ["free"]
     assert {each.machine: "licence" in each.reason for each in skipped} == {"copyleft": True, "unknown": True}
 
 
 def test_of_each_dataset_at_most_so_many_are_drawn(tmp_path: Path) -> None:
     for number in range(4):
         write(tmp_path / "hums", f"hum{number}", 1, number)
-    assert len(list(machines(tmp_path, None, 2, 0))) == 2
+    assert len(list(permitted(tmp_path, None, 2, 0))) == 2
 
 
 @pytest.mark.parametrize("licence", ["data CC BY 4.0 (Bosch)", "UIUC/NCSA style", "BSD-3-Clause style", "Apache-2.0"])

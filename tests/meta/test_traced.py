@@ -9,6 +9,7 @@ import pytest
 
 from appliance.evaluation.datasets import Skipped
 from appliance.meta import traced as module
+from appliance.meta.machines import permitted
 from appliance.meta.synthesis import FAMILIES
 from appliance.meta.traced import LEAST_STRIKES, TracedMachine, struck_copy, traced_machines
 from tests.meta.grounds import EVENTS, WARM_UP, trial
@@ -72,7 +73,7 @@ def test_what_was_traced_is_not_traced_again(
         raise AssertionError
 
     monkeypatch.setattr(module, "operate", refuse)
-    again = list(traced_machines(recorded / "data", None, 9, 0, recorded / "cache"))
+    again = list(traced_machines(permitted(recorded / "data", None, 9, 0), recorded / "cache"))
     for one, other in zip(traced, again, strict=True):
         assert one.own is not None
         assert other.own is not None
