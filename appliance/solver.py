@@ -56,7 +56,7 @@ class Solver:
     secs
         On the clock, and of CPU, after which it is killed with all that it has started.
     mb
-        Most address space, of which Python and torch need 700, and LEO 100 more.
+        Most address space, of which Python and torch need 600, and LEO 50 more.
     waiting
         Called while it runs, every half second. What it raises ends the process.
     """
