@@ -89,6 +89,39 @@ def test_a_task_too_large_for_the_memory_is_refused_and_not_the_service() -> Non
         Solver(SECS, 1024)("leo", untrained("leo", FEATURES), large)
 
 
+def test_what_it_has_started_itself_is_ended_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = tmp_path / "pid"
+    hide(
+        tmp_path,
+        monkeypatch,
+        "torch.py",
+        "import pathlib, subprocess, time\n"
+        "sleeper = subprocess.Popen(['sleep', '600'])\n"
+        f"pathlib.Path({str(started)!r}).write_text(f'{{sleeper.pid}}.')\n"
+        "time.sleep(3)\n",
+    )
+
+    def stop() -> None:
+        if started.exists() and started.read_text().endswith("."):
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        Solver(SECS, MB, stop)("maml", untrained("maml", FEATURES), TASK)
+    sleeper = int(started.read_text()[:-1])
+    try:
+        wait_until(lambda: not is_running(sleeper), "an end of what it had started")
+    finally:
+        if is_running(sleeper):
+            os.kill(sleeper, signal.SIGKILL)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def test_one_that_is_killed_in_the_middle_is_said_to_be() -> None:
     struck = []
 
