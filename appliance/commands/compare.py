@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from appliance.commands.common import (
     DEFAULT_CONFIG,
@@ -71,8 +72,7 @@ def events_table(found: Comparison) -> Table:
     """List every event with what became of it; ✓ and ✗: whether the blamed channel is one of its own."""
     table = list_table()
     for name in ("began (UTC)", "machine", "what", "", "delay", "blamed"):
-        whole = name in {"machine", "what"}  # a long channel's name is cut, for one line to an event on 80 columns
-        table.add_column(name, no_wrap=not whole, overflow="fold" if whole else "ellipsis")
+        table.add_column(name, no_wrap=name != "blamed")  # that column gives way where there is no room
     for match in sorted(found.matches, key=lambda match: match.event.start):
         expected = not match.event.is_sensor
         alert, rightly = match.alert, match.blamed_rightly
@@ -91,9 +91,16 @@ def events_table(found: Comparison) -> Table:
             kind,
             word,
             "" if alert is None else duration(alert.opened_at - match.event.start),
-            mark + plain("" if alert is None else next(iter(alert.channels), "")),
+            _on_one_line(mark + plain("" if alert is None else next(iter(alert.channels), ""))),
         )
     return table
+
+
+def _on_one_line(markup: str) -> Text:
+    """Cut a name that is too long, so that each event is one line on 80 columns."""
+    text = Text.from_markup(markup, overflow="ellipsis")
+    text.no_wrap = True
+    return text
 
 
 def in_words(found: Comparison) -> str:
