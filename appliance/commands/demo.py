@@ -191,14 +191,12 @@ class _Feed:
         try:
             with Publisher("127.0.0.1", port) as publisher:
                 encoder = build_encoder("json", "plant/{machine}", plant)
-                for _ in publish(publisher, encoder, plant):
+                for _ in publish(publisher, encoder, plant, math.inf, self._stopping):
                     self.sent += 1
                     for message in self._said.get(self.sent, ()):
                         publisher.publish(*message)
                     if self.sent % 500 == 0:
                         self._keep_pace(publisher)
-                    if self._stopping.is_set():
-                        return
         except ApplianceError as error:
             self.error = error
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +26,8 @@ from appliance.simulate.encoders import DEFAULT_TOPICS, Encoder, PayloadFormat, 
 
 PROGRESS_SECS = 0.2
 """Between two updates of the progress bar: they must not cost more than publishing."""
+LOOK_UP_SECS = 0.2
+"""The longest wait before an interruption is seen."""
 BROKER_LOST, INTERRUPTED = 1, 130
 """Exit codes; 130 is 128 + SIGINT, as shells report it."""
 
@@ -66,19 +71,17 @@ def replay(
     password = _first_line(password_file) if password_file else None
     publisher = Publisher(host, port, user=user, password=password, cafile=cafile)
     console = Console(stderr=True)
-    readings, code = 0, 0
+    readings = 0
     began = shown = time.monotonic()
     try:
-        with publisher, _progress(console) as progress:
+        with _interruption() as interrupted, publisher, _progress(console) as progress:
             bar = progress.add_task("publishing", total=sum(len(recording.times) for recording in recordings))
-            try:
-                for done, count in enumerate(publish(publisher, encoder, recordings, pace), start=1):
-                    readings += count
-                    if time.monotonic() - shown > PROGRESS_SECS:
-                        shown = time.monotonic()
-                        progress.update(bar, completed=done)
-            except KeyboardInterrupt:
-                code = INTERRUPTED
+            for done, count in enumerate(publish(publisher, encoder, recordings, pace, interrupted), start=1):
+                readings += count
+                if time.monotonic() - shown > PROGRESS_SECS:
+                    shown = time.monotonic()
+                    progress.update(bar, completed=done)
+        code = INTERRUPTED if interrupted.is_set() else 0
     except PublishError as error:
         console.print(f"[red]{escape(str(error))}", soft_wrap=True)
         code = BROKER_LOST
@@ -126,7 +129,7 @@ def placed(recordings: Sequence[Recording], start: str | None, speed: float, now
 
 
 def publish(
-    publisher: Publisher, encoder: Encoder, recordings: Sequence[Recording], speed: float = math.inf
+    publisher: Publisher, encoder: Encoder, recordings: Sequence[Recording], speed: float, interrupted: threading.Event
 ) -> Iterator[int]:
     """Publish the samples of all recordings in the order of their times; yields the number of readings of each.
 
@@ -134,6 +137,8 @@ def publish(
     ----------
     speed
         Times faster than recorded; infinite for as fast as the broker takes them.
+    interrupted
+        No further message is begun once it is set.
 
     Raises
     ------
@@ -151,14 +156,32 @@ def publish(
         publisher.publish(*message)
     for index in order.tolist():
         which, at = int(machine[index]), float(times[index])
-        ahead = (at - first) / speed - (time.monotonic() - began)
-        if ahead > 0:
-            publisher.idle(ahead)
+        due = began + (at - first) / speed
+        while not interrupted.is_set() and (ahead := due - time.monotonic()) > 0:
+            publisher.idle(min(ahead, LOOK_UP_SECS))
+        if interrupted.is_set():
+            return
         for message in encoder.sample(which, at, recordings[which].values[row[index]].tolist()):
             publisher.publish(*message)
         yield int(counts[index])
     for message in encoder.closing(last):
         publisher.publish(*message)
+
+
+@contextmanager
+def _interruption() -> Iterator[threading.Event]:
+    """Give an event that the first Ctrl-C sets: what is on its way is sent and counted. A second one aborts."""
+    interrupted = threading.Event()
+
+    def note(*_: object) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, former)
+
+    former = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def _progress(console: Console) -> Progress:
