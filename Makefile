@@ -35,7 +35,7 @@ prior: folders $(VENV)/.for-evaluating ## Train anew what comes with the softwar
 	for method in maml reptile leo learned_optimizer; do \
 		$(BIN)/appliance meta-train --data $(DATA) --most 8 --method $$method --out $(OUT)/$$method.safetensors || exit; done
 	test -e $(OUT)/key.pem || $(BIN)/appliance bundle keygen $(OUT)/key.pem
-	echo '{"name": "general", "version": 1}' > $(OUT)/about.json
+	echo '{"name": "general", "version": 1, "datasets": [], "metrics": {}}' > $(OUT)/about.json
 	$(BIN)/appliance bundle pack appliance/bundle/shipped.bundle --about $(OUT)/about.json --key $(OUT)/key.pem \
 		$(foreach method,maml reptile leo learned_optimizer,--adapter $(OUT)/$(method).safetensors)
 

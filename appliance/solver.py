@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import appliance
 from appliance.adapt import wire
-from appliance.adapt.task import Task
+from appliance.adapt.adapters.task import Task
 from appliance.detect.head import Bent
 from appliance.errors import AdaptationError
 from appliance.records import Floats

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from appliance.bundle.manifest import About
 from tests.certificates import Certificates
 from tests.conftest import need
 from tests.daemon import HOST, Daemon, executable, free_port
@@ -117,6 +121,15 @@ def test_make_test_runs_every_check() -> None:
     planned = run("make", "--dry-run", "test").stdout
     for command in ("ruff format --check .", "ruff check .", "mypy", "lint-imports", "pytest -n 2 --dist loadfile"):
         assert re.search(rf"^\.venv/bin/{re.escape(command)}$", planned, re.MULTILINE), command
+
+
+def test_what_make_prior_says_of_the_bundle_can_be_packed() -> None:
+    need("make")
+    planned = run("make", "--dry-run", "prior", "DATA=recordings", "OUT=out")
+    said = re.search(r"echo '(\{.*\})' > out/about.json", planned.stdout)
+    assert said is not None
+    about = msgspec.convert({"made_at": datetime.now(UTC), **json.loads(said[1])}, About)
+    assert about.version >= 1
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from appliance.adapt.adapters.descending import METHODS, Descending
-from appliance.adapt.task import Task
+from appliance.adapt.adapters.task import Task
 from appliance.errors import AdaptationError
 from appliance.meta.descend import descend
 from appliance.solver import Solver

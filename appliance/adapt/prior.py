@@ -21,10 +21,12 @@ KNOTS = (1, 2, 5, 10)
 class Prior:
     """Meta-parameters of adaptation. The defaults are those that come with the package."""
 
-    share: tuple[float, ...] = (0.3, 0.5, 0.75, 0.9)
+    share: tuple[float, ...] = (0.3, 0.5, 0.5, 0.75)
     """[knot] of the labelled parts against the prior's strangeness."""
-    by_rank: tuple[float, ...] = (0.0, 0.5, 0.5, 0.5)
+    by_rank: tuple[float, ...] = (0.0, 0.75, 0.75, 0.75)
     """[knot] of the parts made of ranks among all normal windows so far, against those of the warm-up's ranks."""
+    by_logistic: tuple[float, ...] = (0.0, 0.75, 0.75, 0.75)
+    """[knot] of the logistic regression among the parts made of ranks, against the discriminant."""
     boost: tuple[float, ...] = (2.0, 2.0, 2.0, 2.0)
     """[knot] of likeness to a labelled event beyond ``certain``."""
     certain: float = 2.2
@@ -42,6 +44,8 @@ class Prior:
     """Penalty on weights by loudness, in variances of the normal windows."""
     ridge_by_rank: float = 5.0
     """The same on weights by rank."""
+    logistic: float = 0.3
+    """Penalty of the logistic regression for one labelled fault; k faults have the k-th part of it."""
 
     def tensors(self) -> dict[str, Floats]:
         """Return its numbers by name, for a bundle: [knot], or [1]."""

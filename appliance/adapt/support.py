@@ -41,7 +41,7 @@ class Support:
     past: Traces
     """[n] of the windows since, in time order; NaN strangeness where there was no score."""
     events: tuple[Indices, ...]
-    """For each labelled fault its windows in ``past``, at least one, in time order. Each event counts for the same,
+    """For each labelled fault, in time order, its windows in ``past``, at least one. Each event counts for the same,
     however long it lasts; the same event twice is one."""
     false_alarm: Indices
     """Windows in ``past`` that were labelled false alarms: normal, and known to be."""
@@ -84,7 +84,7 @@ class Support:
         return cls(
             warm_up,
             past,
-            tuple(event for event in events if len(event)),
+            tuple(sorted((event for event in events if len(event)), key=lambda event: int(event[0]))),
             np.flatnonzero(false_alarm),
             np.flatnonzero(normal),
         )

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from appliance.adapt.task import Task
+from appliance.adapt.adapters.task import Task
 from appliance.evaluation.metrics import auc_pr
 from appliance.meta import checkpoint
 from appliance.meta.adapters import algorithm, mean_loudness, untrained

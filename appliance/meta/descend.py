@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from appliance.adapt.task import Task
+from appliance.adapt.adapters.task import Task
 from appliance.detect.head import Bent
 from appliance.meta.adapters import algorithm
 from appliance.meta.learning import Examples

@@ -52,7 +52,7 @@ def without_compiler() -> None:
 def answer(raw: bytes) -> bytes:
     """Descend, and say what that took."""
     from appliance.adapt import wire  # noqa: PLC0415 - not before the limits hold
-    from appliance.adapt.task import Task  # noqa: PLC0415
+    from appliance.adapt.adapters.task import Task  # noqa: PLC0415
     from appliance.meta.descend import descend  # noqa: PLC0415
 
     without_compiler()

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from appliance.adapt.adapters.base import examples_of
+from appliance.adapt.adapters.task import Task, task_of
 from appliance.adapt.support import Span, Support
-from appliance.adapt.task import Task, task_of
 from appliance.detect.head import heard
 from appliance.detect.tail import TailRank
 from appliance.detect.traces import Traces

@@ -11,7 +11,8 @@ DAY_SECS = 86_400.0
 TRIM_AT = 0.8
 HOLD_AT = 0.9
 KEPT_ROWS = 10_000
-"""Quarantined messages and dead letters kept for people to read; the counters keep the number of all."""
+"""Quarantined messages, dead letters and attempts to change a head kept for people to read; the counters keep the
+number of all messages."""
 ROWS_AT_ONCE = 20_000
 """Scores looked at in one pass: the oldest, so that a large log is not read through every time."""
 VACUUM_PAGES = 2000
@@ -81,6 +82,7 @@ class Retention:
             )
             connection.execute("DELETE FROM vitals WHERE time < ?", (now - 7 * DAY_SECS,))
             connection.execute("DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - ?", (KEPT_ROWS,))
+            connection.execute("DELETE FROM attempts WHERE id <= (SELECT max(id) FROM attempts) - ?", (KEPT_ROWS,))
             connection.execute(
                 "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - ?", (KEPT_ROWS,)
             )

@@ -274,7 +274,7 @@ def test_what_detectors_hear_is_not_looked_for() -> None:
     assert prior.recurrence(0.7) < 0.01
     assert prior.recurrence(2.0) > 0.99
     head = ADAPTERS["ridge"]().adapt(prior, support(SPANS, with_spans(past(), EVENTS, 1, 0, 9.0)))
-    assert [type(part).__name__ for part in head.parts] == ["Linear", "Linear"]
+    assert [type(part).__name__ for part in head.parts] == ["Linear", "Linear", "Linear"]
 
 
 @adapters

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from appliance.adapt import wire
 from appliance.adapt.adapters.descending import METHODS, Descending, shapes
 from appliance.adapt.adapters.ridge import Ridge
+from appliance.adapt.adapters.task import Task
 from appliance.adapt.prior import Prior
-from appliance.adapt.task import Task
 from appliance.detect.head import Bent
 from appliance.errors import AdaptationError
 from appliance.meta.descend import descend

@@ -7,8 +7,8 @@ import pytest
 
 from appliance import assembly
 from appliance.adapt.adapters.descending import METHODS, Descending
+from appliance.adapt.adapters.task import Task
 from appliance.adapt.prior import Prior
-from appliance.adapt.task import Task
 from appliance.bundle.expected import ADAPTER
 from appliance.bundle.reading import Bundle
 from appliance.meta.descend import descend

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from appliance.adapt.adapters.descending import METHODS
-from appliance.adapt.task import Task
+from appliance.adapt.adapters.task import Task
 from appliance.meta.adapters import algorithm
 from appliance.meta.algorithms.reptile import Reptile
 from appliance.meta.descend import descend

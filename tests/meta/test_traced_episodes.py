@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from appliance.adapt.adapters.base import examples_of
+from appliance.adapt.adapters.task import Task, task_of
 from appliance.adapt.support import Support
-from appliance.adapt.task import Task, task_of
 from appliance.detect.head import heard
 from appliance.meta.episodes import KS
 from appliance.meta.synthesis import FAMILIES

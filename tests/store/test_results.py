@@ -30,7 +30,7 @@ from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
 from appliance.store.journal import Journal
 from appliance.store.logs import Logs
 from appliance.store.results import QUARANTINED_BYTES, Results, encode_body
-from appliance.store.retention import DAY_SECS, Limits, Retention
+from appliance.store.retention import DAY_SECS, KEPT_ROWS, Limits, Retention
 from appliance.store.schema import MIGRATIONS
 
 NOW = 1_767_571_200.0
@@ -242,6 +242,16 @@ def test_retention_deletes_nothing_that_is_young(database: Database) -> None:
     Retention(database, limits).enforce((), now=NOW + 10 * DAY_SECS)
     assert len(Logs(database).scores(0, 99)) == len(results.history("m", 0.0, math.inf)) == 10
     assert len(Journal(database).read(0, rows=99)) == 10
+
+
+def test_what_is_kept_for_people_to_read_does_not_grow_for_ever(database: Database) -> None:
+    attempts = [Attempt("m", NOW + number, "label", str(number), number, number, "") for number in range(KEPT_ROWS + 2)]
+    refused = [Quarantined(Message(b"t", b"", NOW), "topic_unknown", "", 1) for _ in attempts]
+    Results(database).commit(Outcome(attempts=attempts, quarantined=refused), 1)
+    Retention(database, LIMITS).enforce((), now=NOW)
+    assert [attempt.head for _, attempt in Logs(database).attempts(0, 3)] == [2, 3, 4]
+    for table in ("attempts", "quarantine"):
+        assert database.rows(f"SELECT count(*) FROM {table}") == [(KEPT_ROWS,)]
 
 
 def test_under_pressure_the_oldest_delivered_rows_go_before_their_time(database: Database) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 
 from appliance.adapt.adapters.base import Adapter, Examples
 from appliance.adapt.adapters.ridge import Ridge
+from appliance.adapt.adapters.task import Task, task_of
 from appliance.adapt.prior import Prior
-from appliance.adapt.task import Task, task_of
 from appliance.detect.head import Bent, Part
 from appliance.errors import AdaptationError
 from appliance.records import Floats

@@ -1,4 +1,4 @@
-"""What an adapter that descends learns from: the examples of one machine as features, verdicts and weights."""
+"""What is learned from window by window: the examples of one machine as features, verdicts and weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_NORMALS, _MOST_OF_EVENTS = 128, 128
 
 
 class Task(NamedTuple):
-    """Examples of one machine; their order says nothing."""
+    """Examples of one machine, thinned; their order says nothing."""
 
     features: Floats
     """[example, 2 x detector] what `heard` returns."""
@@ -24,10 +24,15 @@ class Task(NamedTuple):
     weight: Floats
     """[example] each event counts the same, shared by its windows; faults and others sum to a half each."""
 
+    @property
+    def ranked(self) -> Task:
+        """The same by ranks alone: features [example, detector]."""
+        return self._replace(features=self.features[:, self.features.shape[1] // 2 :])
 
-def task_of(examples: Examples) -> Task:
+
+def task_of(examples: Examples, most_normals: int = _MOST_NORMALS) -> Task:
     """Put a machine's examples in the form in which adapters that descend are trained, too."""
-    some = slice(None, None, -(-len(examples.normal) // _MOST_NORMALS))
+    some = slice(None, None, -(-len(examples.normal) // most_normals))
     parts = [heard(examples.normal_ranked[some], examples.normal[some])]
     weights = [np.full(len(parts[0]), 0.5 / len(parts[0]))]
     most = max(1, _MOST_OF_EVENTS // len(examples.events))
