@@ -127,7 +127,7 @@ def prior_gains(entry: Entry, cache: Path, ks: Sequence[int]) -> Gains | None:
     trial = load(entry)
     if isinstance(trial, Skipped):
         return None
-    bench = _Bench(trial, Request((APPLIANCE,), tuple(ks), cache), Measured(entry.dataset, trial.machine))
+    bench = _Bench(trial, Request((), tuple(ks), cache), Measured(entry.dataset, trial.machine))
     return bench.prior_gains()
 
 
