@@ -36,6 +36,8 @@ MOST_LETTERS = 24
 """Of a machine's name beside a dot: a longer one would reach into the next panel."""
 LEAST_GAP = 0.07
 """Of an axis between two ticks."""
+_BESIDE = 0.09
+"""Between the marks of two methods at the same number of labels, which would hide each other."""
 OTHERS = ((SOFT, "s"), (GREEN, "^"), (PURPLE, "v"), (ALERT, "D"), (EVENT, "P"), (INK, "X"))
 """Colour and marker of each method beside the reference."""
 
@@ -104,7 +106,7 @@ def k_curves(cells: Sequence[Cell], reference: str) -> str:
         gains = {cell.k: cell.gain for cell in cells if cell.method == method and cell.gain is not None}
         is_ours = method == reference
         colour, marker = (ACCENT, "o") if is_ours else OTHERS[number % len(OTHERS)]
-        shift = 0.09 * (number - (len(methods) - 1) / 2)
+        shift = _BESIDE * (number - (len(methods) - 1) / 2)
         places = np.array([0.0, *(ks.index(k) + shift for k in sorted(gains))])
         values = np.array([0.0, *(gains[k].value for k in sorted(gains))])
         width, size = (2.0, 5.0) if is_ours else (1.0, 4.0)
@@ -120,7 +122,7 @@ def k_curves(cells: Sequence[Cell], reference: str) -> str:
     low, high = axes.get_ylim()
     heights = apart(np.array([end for _, _, end in ends]), 0.08 * (high - low))
     for (method, colour, _), height in zip(ends, heights, strict=True):
-        axes.text(len(ks) - 0.75, height, method, color=colour, va="center", size=8.5)
+        axes.text(len(ks) - 1 + _BESIDE * (len(methods) / 2 + 1), height, method, color=colour, va="center", size=8.5)
     return svg(figure, f"curves {cells[0].dataset}", f"Gain in VUS-PR with labels on {cells[0].dataset}")
 
 

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from appliance.adapt.adapters.ridge import logistic_regression, shares_of
-from appliance.adapt.adapters.task import Task
+from appliance.adapt.adapters.base import examples_of
+from appliance.adapt.adapters.ridge import Ridge, logistic_regression, shares_of
+from appliance.adapt.adapters.task import Task, task_of
 from appliance.adapt.prior import Prior
+from appliance.adapt.support import Span
+from appliance.detect.head import Linear
+from tests.adapt.test_adapters import SPANS, support
 
 FAULTS, OTHERS, COLUMNS = 12, 60, 5
 
@@ -53,3 +57,17 @@ def test_the_parts_share_everything(k: int) -> None:
     assert sum(shares) == pytest.approx(1.0)
     assert min(shares) >= 0.0
     assert (shares[-1] > 0.0) == (k > 1)
+
+
+def test_each_label_lightens_the_penalty_of_the_regression() -> None:
+    examples, _ = examples_of(support(SPANS))
+    *_, regression = Ridge().parts(Prior(), examples)[0]
+    assert isinstance(regression, Linear)
+    lightened = logistic_regression(task_of(examples, 512).ranked, Prior().logistic / len(SPANS))
+    assert regression.by_rank == pytest.approx(lightened, abs=1e-9)
+    assert not regression.by_loudness.any()
+
+
+def test_events_are_in_the_order_of_time_whatever_was_said_first() -> None:
+    said = [Span(200, 210, "fault"), Span(20, 30, "fault"), Span(120, 130, "fault")]
+    assert [int(event[0]) for event in support(said).events] == [20, 120, 200]
