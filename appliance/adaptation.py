@@ -18,7 +18,7 @@ import numpy as np
 
 from appliance.adapt.adapters.base import Adapter
 from appliance.adapt.prior import Prior
-from appliance.adapt.promote import Budget, Flags, Rehearsal, gives_way, in_words, veto
+from appliance.adapt.promote import Budget, Flags, Rehearsal, gives_way, holds, in_words, veto
 from appliance.adapt.support import Span, Support, Verdict
 from appliance.archive import KEPT_HEADS
 from appliance.detect.calibrate import Calibrator
@@ -149,13 +149,17 @@ class Adaptation:
 
     # ------------------------------------------------------------------------------------------------------ heads
 
-    def adapt(self, fit: Fit, labels: Labels, cause: AttemptCause, said: str | None = None) -> Adapted | None:
+    def adapt(
+        self, fit: Fit, labels: Labels, cause: AttemptCause, said: str | None = None, given_back: float = 0.0
+    ) -> Adapted | None:
         """Make a head of the labels and put it into service, unless it does harm; None where no label says anything.
 
         Parameters
         ----------
         said
             The id of the label that was said last, where that is the cause.
+        given_back
+            Of the threshold's correction, for it: taken again as far as the past does not bear it.
         """
         past = self._past(fit, labels)
         if past is None or not (past.labels or self._line):
@@ -166,9 +170,12 @@ class Adaptation:
             self.words = words = f"no head came of the labels, what is in service stays: {error}"
             attempt = self._attempt(cause, said, past.labels, words, str(error))
             return Adapted(words, None, replace(attempt, failed=True))
-        rehearsed = self._rehearsed(head, past)
+        now, rehearsed = (self._rehearsed(each, past) for each in (fit.detector.head, head))
+        most = fit.detector.calibrator.correction + given_back
         calibrator = fit.detector.calibrator.again(rehearsed.warm_up, rehearsed.past[past.support.normal])
-        before = self._rehearsed(fit.detector.head, past).show(fit.detector.calibrator)
+        calibrator = holds(rehearsed, calibrator, most, self._budget)
+        fit.detector.calibrator = holds(now, fit.detector.calibrator, most, self._budget)
+        before = now.show(fit.detector.calibrator)
         calibrator, after = gives_way(rehearsed, calibrator, before, self._budget)
         remark = self._adapter.remark(fit.warm_up.detectors)
         words = in_words(before, after) + (f"; {remark}" if remark else "")

@@ -42,8 +42,11 @@ class TaughtMachine(Machine):
             raise refuse("bad_label", detail)
         spent = self._labels.rightly_spent()
         label = self._labels.add(asked, newest=newest, received_at=received_at)
+        given_back = 0.0
         if self._detector is not None:
+            before = self._detector.calibrator.correction
             self._detector.calibrator.give_back(self._labels.rightly_spent() - spent)
+            given_back = max(before - self._detector.calibrator.correction, 0.0)
         assert label.start is not None
         # Between two windows: no other change of an alert has this time, and in InfluxDB takes its place.
         cells = self._spec.length - self._spec.hop + 0.5
@@ -54,18 +57,18 @@ class TaughtMachine(Machine):
         else:
             changed = self.incidents.judge(label.verdict, label.start, end, at)
             self._heed(label.verdict, label.start, min(end, newest), newest)
-        adapted = self.adapt(archive, label.id) if label.channel is None else None
+        adapted = self.adapt(archive, label.id, given_back) if label.channel is None else None
         if adapted is not None and changed is not None:
             changed = self.incidents.note(adapted.words)
         alerts = [] if changed is None else [changed]
         self._labels.note(alerts)
         return Heeded(label if adapted is None else replace(label, learned=adapted.words), alerts, adapted)
 
-    def adapt(self, archive: Archive, said: str | None = None) -> Adapted | None:
+    def adapt(self, archive: Archive, said: str | None = None, given_back: float = 0.0) -> Adapted | None:
         """Make a head of all labels, ``said`` the id of the last; None where there is nothing to learn from."""
         fit = self._in_service(archive)
         cause: AttemptCause = "command" if said is None else "label"
-        adapted = None if fit is None else self._adaptation.adapt(fit, self._labels, cause, said)
+        adapted = None if fit is None else self._adaptation.adapt(fit, self._labels, cause, said, given_back)
         return self._rescaled(adapted)
 
     def roll_back(self, archive: Archive) -> Adapted | None:

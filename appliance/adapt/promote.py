@@ -25,6 +25,10 @@ _CHANCE = 1
 
 
 _GOOD_PART = 0.25
+_LATEST = 256
+"""Normal windows that say whether an alert closes now: the machine may have changed since the others."""
+_MOST = 0.5
+"""Of them quiet: below, an alert would stand while all is normal."""
 
 
 class Showing(NamedTuple):
@@ -38,6 +42,8 @@ class Showing(NamedTuple):
     """That open on a window which nobody has labelled a fault."""
     weeks: float
     """Of such windows, the warm-up's included."""
+    settles: bool = True
+    """Whether most of the latest such windows are quiet enough for an alert to close."""
 
     @property
     def a_week(self) -> float:
@@ -107,12 +113,33 @@ class Rehearsal:
             not (each.again or any(row)) and bool(self._normal[warm_up + each.first])
             for each, row in zip(found, about, strict=True)
         )
-        return Showing(caught, self._beaten, false, int(self._normal.sum()) / self._budget.windows_per_week)
+        latest = self._strangeness[self._normal[self._known]][-_LATEST:]
+        settles = not len(latest) or float(np.mean(latest < quiet)) >= _MOST
+        return Showing(caught, self._beaten, false, int(self._normal.sum()) / self._budget.windows_per_week, settles)
 
     def _level(self, calibrator: Calibrator, score: float) -> float:
         """Return the least of the strangenesses that has the score."""
         at = bisect_left(self._sorted, score, key=lambda value: calibrator.score(float(value))[0])
         return float(self._sorted[at]) if at < len(self._sorted) else math.inf
+
+
+def holds(rehearsal: Rehearsal, calibrator: Calibrator, most: float, budget: Budget) -> Calibrator:
+    """Return the calibration with the lowest threshold, from the one given up, that the past bears.
+
+    What right alerts have spent is given back as if it had never been spent. So many of them may bring the threshold
+    down to where normal windows hold an alert open for ever, or spend the budget at once: then less is given back.
+
+    Parameters
+    ----------
+    most
+        The correction as it was before anything was given back.
+    """
+    while True:
+        shown = rehearsal.show(calibrator)
+        step = calibrator.raised(most)
+        if step is None or (shown.settles and shown.alerts <= _allowed(shown, budget) + _CHANCE):
+            return calibrator
+        calibrator = step
 
 
 def gives_way(
@@ -130,7 +157,7 @@ def gives_way(
         if step is None:
             return calibrator, shown
         lower, after = step, rehearsal.show(step)
-        if _too_many(before, after, budget):
+        if _too_many(before, after, budget) or not after.settles:
             return calibrator, shown
     return lower, after
 
@@ -196,8 +223,11 @@ def veto(before: Showing, after: Showing, budget: Budget) -> str | None:
 
 
 def _too_many(before: Showing, after: Showing, budget: Budget) -> bool:
-    allowed = max(before.alerts, math.ceil(budget.alerts_per_week * after.weeks))
-    return after.alerts > allowed + _CHANCE
+    return after.alerts > max(before.alerts, _allowed(after, budget)) + _CHANCE
+
+
+def _allowed(shown: Showing, budget: Budget) -> int:
+    return math.ceil(budget.alerts_per_week * shown.weeks)
 
 
 def in_words(before: Showing, after: Showing) -> str:

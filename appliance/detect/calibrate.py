@@ -142,9 +142,18 @@ class Calibrator(Fitted):
 
     def lowered(self) -> Calibrator | None:
         """Return the same with a threshold a little lower; None where that is as low as it gets."""
-        other = copy.copy(self)  # what `learn` changes it replaces
-        other.give_back(_STEP / 2)
+        other = self._moved(_STEP / 2)
         return other if other.correction < self.correction else None
+
+    def raised(self, most: float) -> Calibrator | None:
+        """Return the same with a threshold a little higher; None where the correction is ``most`` already."""
+        other = self._moved(-min(_STEP / 2, most - self.correction))
+        return other if other.correction > self.correction else None
+
+    def _moved(self, down: float) -> Calibrator:
+        other = copy.copy(self)  # what `learn` changes it replaces
+        other.give_back(down)
+        return other
 
     @property
     def overspent(self) -> bool:

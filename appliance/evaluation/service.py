@@ -239,6 +239,7 @@ def _teach(machine: TaughtMachine, lesson: Lesson, watch: Watch, kept: _Kept) ->
         said_at = newest + 3600.0 * number  # nobody says a hundred things in an hour
         heeded, secs = timed(functools.partial(machine.label, label, said_at, kept))
         kept.learn(heeded.adapted)
+        watch.told(heeded.alerts)
     return secs
 
 

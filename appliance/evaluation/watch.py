@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from appliance.detect.traces import Traces
 from appliance.evaluation.metrics import AlertHops
 from appliance.evaluation.trials import Trial
 from appliance.machine import Judged
-from appliance.records import Floats
+from appliance.records import Alert, Floats
 
 Cells = NDArray[np.intp]
 
@@ -71,10 +72,14 @@ class Watch:
         trace = judged.trace
         if trace is not None and len(trace.traits) == self.traces.traits.shape[1]:  # a refit may know more channels
             self.traces.strangeness[hop], self.traces.traits[hop] = trace
-        if alert is not None:
+        self.told([] if alert is None else [alert])
+
+    def told(self, alerts: Iterable[Alert]) -> None:
+        """Keep what became of alerts, by a window or by what was said of them."""
+        for alert in alerts:
             opened = self._hop_at(alert.opened_at)
             if opened is not None:
-                self.alerts[opened] = hop if alert.state == "closed" else None
+                self.alerts[opened] = self.hops - 1 if alert.state == "closed" else None
 
     def run(self, fit_cpu_secs: float, window_cpu_secs: float) -> Run:
         """Return all of it, and what it took."""

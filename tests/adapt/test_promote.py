@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.adapt.promote import Budget, Rehearsal, Showing, gives_way, in_words, stretches, veto
+from appliance.adapt.promote import Budget, Rehearsal, Showing, gives_way, holds, in_words, stretches, veto
 from appliance.adapt.support import Span, Support
 from appliance.detect.calibrate import Calibrator
 from appliance.detect.head import Head
@@ -76,9 +76,13 @@ def between(calibrator: Calibrator) -> float:
     lower = calibrator.lowered()
     assert lower is not None
     limits = [each.threshold(BUDGET.per_window).score for each in (calibrator, lower)]
-    levels = np.linspace(0.0, 9.0, 9001)
-    middle = sum(limits) / 2
-    return float(next(level for level in levels if calibrator.score(float(level))[0] >= middle))
+    return with_score(calibrator, sum(limits) / 2)
+
+
+def with_score(calibrator: Calibrator, score: float) -> float:
+    """Return the least strangeness that has it."""
+    levels: list[float] = np.linspace(0.0, 9.0, 9001).tolist()
+    return next(level for level in levels if calibrator.score(level)[0] >= score)
 
 
 def test_a_threshold_gives_way_before_a_caught_fault_is_lost() -> None:
@@ -105,6 +109,46 @@ def test_a_threshold_does_not_give_way_to_more_alerts_than_are_allowed() -> None
 
 def test_a_threshold_does_not_give_way_beyond_its_bound() -> None:
     strangeness = np.full(1000, 0.05)
+    rehearsal, calibrator = strict(strangeness, Span(100, 110, "fault"))
+    assert gives_way(rehearsal, calibrator, shown(True), BUDGET)[0] is calibrator
+
+
+def low_after_giving_back(strangeness: Floats) -> tuple[Rehearsal, Calibrator, float]:
+    """As right alerts leave it that had raised the threshold by 2: where it would be without them, and far below."""
+    rehearsal, calibrator = strict(strangeness)
+    most = calibrator.correction
+    calibrator.give_back(2.0)
+    return rehearsal, calibrator, most
+
+
+def test_no_more_is_given_back_than_lets_alerts_close() -> None:
+    """The latest normal windows are odder than those before, as where a machine has changed."""
+    strangeness = np.full(1000, 0.05)
+    rehearsal, low, most = low_after_giving_back(strangeness)
+    assert holds(rehearsal, low, most, BUDGET) is low
+    strangeness[-300:] = with_score(low, 0.9 * low.threshold(BUDGET.per_window).score)
+    rehearsal, low, most = low_after_giving_back(strangeness)
+    assert not rehearsal.show(low).settles
+    kept = holds(rehearsal, low, most, BUDGET)
+    assert low.correction < kept.correction <= most
+    assert rehearsal.show(kept).settles or kept.correction == most
+
+
+def test_no_more_is_given_back_than_the_past_keeps_the_budget_with() -> None:
+    strangeness = np.full(1000, 0.05)
+    low = low_after_giving_back(strangeness)[1]
+    for first in range(100, 1000, 100):
+        strangeness[first : first + 4] = with_score(low, low.threshold(BUDGET.per_window).score + 1.0)
+    rehearsal, low, most = low_after_giving_back(strangeness)
+    kept = holds(rehearsal, low, most, BUDGET)
+    assert rehearsal.show(kept).alerts <= 3 < rehearsal.show(low).alerts
+    assert low.correction < kept.correction <= most
+
+
+def test_a_threshold_does_not_give_way_to_where_no_alert_would_close() -> None:
+    strangeness = np.full(1000, 0.05)
+    strangeness[100:110] = level = between(strict(strangeness)[1])
+    strangeness[-300:] = 0.95 * level
     rehearsal, calibrator = strict(strangeness, Span(100, 110, "fault"))
     assert gives_way(rehearsal, calibrator, shown(True), BUDGET)[0] is calibrator
 

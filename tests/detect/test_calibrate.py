@@ -116,6 +116,16 @@ def test_a_threshold_is_lowered_by_steps_to_its_bound() -> None:
     assert calibrator.threshold(WEEK).score == before
 
 
+def test_what_was_given_back_is_taken_again_by_steps_and_no_further() -> None:
+    calibrator = Calibrator(strangeness(2000, 1), BLOCK, CONFIRM, OF)
+    calibrator.give_back(0.6)
+    steps = [calibrator]
+    while (higher := steps[-1].raised(0.0)) is not None:
+        steps.append(higher)
+    assert [each.correction for each in steps] == pytest.approx([-0.6, -0.35, -0.1, 0.0])
+    assert calibrator.raised(-0.6) is None
+
+
 def test_alerts_raise_the_threshold_and_quiet_lowers_it_both_within_bounds() -> None:
     calibrator = Calibrator(strangeness(2000, 1), BLOCK, CONFIRM, OF)
     before = calibrator.threshold(WEEK).score
