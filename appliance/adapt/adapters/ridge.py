@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from appliance.adapt.adapters.base import Adapter, Examples
 from appliance.adapt.adapters.task import Task, task_of
@@ -74,6 +72,10 @@ def logistic_regression(task: Task, penalty: float) -> Floats:
 
     Le Cessie & van Houwelingen (1992), the classes weighing the same, as King & Zeng (2001) weigh rare events.
     """
+    # Not above: a descent's process imports this package, too, and would take 0.6 s and 40 MB more.
+    from scipy.optimize import minimize  # noqa: PLC0415
+    from scipy.special import expit  # noqa: PLC0415
+
     columns = np.column_stack([task.features, np.ones(len(task.features))])
     penalties = np.append(np.full(task.features.shape[1], penalty), 0.0)
     sign = 1.0 - 2.0 * task.is_fault
