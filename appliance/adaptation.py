@@ -18,7 +18,7 @@ import numpy as np
 
 from appliance.adapt.adapters.base import Adapter
 from appliance.adapt.prior import Prior
-from appliance.adapt.promote import Budget, Flags, Rehearsal, gives_way, holds, in_words, veto
+from appliance.adapt.promote import Budget, Flags, Rehearsal, gives_way, in_words, take_back, veto
 from appliance.adapt.support import Span, Support, Verdict
 from appliance.archive import KEPT_HEADS
 from appliance.detect.calibrate import Calibrator
@@ -164,18 +164,18 @@ class Adaptation:
         past = self._past(fit, labels)
         if past is None or not (past.labels or self._line):
             return None
+        as_given = fit.detector.calibrator
+        present = self._rehearsed(fit.detector.head, past)
+        fit.detector.calibrator, before = take_back(present, as_given, given_back, self._budget)
         try:
             head = self._adapter.adapt(self._prior, past.support)
         except AdaptationError as error:
             self.words = words = f"no head came of the labels, what is in service stays: {error}"
             attempt = self._attempt(cause, said, past.labels, words, str(error))
             return Adapted(words, None, replace(attempt, failed=True))
-        now, rehearsed = (self._rehearsed(each, past) for each in (fit.detector.head, head))
-        most = fit.detector.calibrator.correction + given_back
-        calibrator = fit.detector.calibrator.again(rehearsed.warm_up, rehearsed.past[past.support.normal])
-        calibrator = holds(rehearsed, calibrator, most, self._budget)
-        fit.detector.calibrator = holds(now, fit.detector.calibrator, most, self._budget)
-        before = now.show(fit.detector.calibrator)
+        rehearsed = self._rehearsed(head, past)
+        calibrator = as_given.again(rehearsed.warm_up, rehearsed.past[past.support.normal])
+        calibrator, _ = take_back(rehearsed, calibrator, given_back, self._budget)
         calibrator, after = gives_way(rehearsed, calibrator, before, self._budget)
         remark = self._adapter.remark(fit.warm_up.detectors)
         words = in_words(before, after) + (f"; {remark}" if remark else "")

@@ -44,9 +44,7 @@ class TaughtMachine(Machine):
         label = self._labels.add(asked, newest=newest, received_at=received_at)
         given_back = 0.0
         if self._detector is not None:
-            before = self._detector.calibrator.correction
-            self._detector.calibrator.give_back(self._labels.rightly_spent() - spent)
-            given_back = max(before - self._detector.calibrator.correction, 0.0)
+            given_back = self._detector.calibrator.give_back(self._labels.rightly_spent() - spent)
         assert label.start is not None
         # Between two windows: no other change of an alert has this time, and in InfluxDB takes its place.
         cells = self._spec.length - self._spec.hop + 0.5

@@ -132,6 +132,21 @@ def test_an_alert_that_was_right_is_given_back_to_the_budget(lived: Plant) -> No
     assert spent() == pytest.approx(after, abs=0.02)
 
 
+def test_what_the_past_does_not_bear_is_not_given_back(lived: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant = copy.deepcopy(lived)
+
+    def spent() -> float:
+        detector = plant.pipeline.machines["m"]._detector
+        assert detector is not None
+        return detector.calibrator.correction
+
+    plant.send(readings(range(AFTER, AFTER + 200), offset=8.0))
+    after = spent()
+    monkeypatch.setattr("appliance.adapt.promote._LEAST_QUIET", 1.1)  # as if no alert could ever close
+    plant.send([fault(AFTER, AFTER + 200, cells=200)])
+    assert spent() == pytest.approx(after, abs=0.02)
+
+
 def test_a_label_on_an_earlier_alert_gives_it_back_too(lived: Plant) -> None:
     """Labels come when somebody has time: on Monday, for what alerted on Saturday."""
     plant, now = copy.deepcopy(lived), AFTER

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 
+import pytest
+
 from appliance.adapt.adapters import ADAPTERS
 from appliance.adapt.adapters.base import Adapter
 from appliance.adapt.adapters.descending import Descending
@@ -82,3 +84,20 @@ def test_a_machine_of_other_detectors_is_taught_by_ridge_and_told_so(lived: Plan
     said = "by ridge: maml was trained with 27 detectors, this machine has 26"
     assert head.words == f"{expected.words}; {said}"
     assert packing.pack(head.state) == packing.pack(expected.state)
+
+
+def test_what_the_past_does_not_bear_is_taken_back_where_no_head_comes(
+    lived: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> Bent:
+        raise AdaptationError("no memory; add some")
+
+    plant = under(lived, Descending("maml", untrained("maml", 2 * DETECTORS), fails))
+    detector = plant.pipeline.machines["m"]._detector
+    assert detector is not None
+    plant.send(readings(range(AFTER, AFTER + 200), offset=8.0))
+    spent = detector.calibrator.correction
+    monkeypatch.setattr("appliance.adapt.promote._LEAST_QUIET", 1.1)  # as if no alert could ever close
+    outcome = plant.send([fault(AFTER, AFTER + 200, cells=200)])
+    assert outcome.attempts[0].failed
+    assert detector.calibrator.correction == pytest.approx(spent, abs=0.02)

@@ -22,13 +22,12 @@ Flags = NDArray[np.bool_]
 WEEK_SECS = 7 * 86_400.0
 _CHANCE = 1
 """Alerts beyond what is allowed that are no evidence of harm."""
-
-
 _GOOD_PART = 0.25
+"""Of an alert's time that must lie in an event for the alert to be about it, where it did not open with it."""
 _LATEST = 256
 """Normal windows that say whether an alert closes now: the machine may have changed since the others."""
-_MOST = 0.5
-"""Of them quiet: below, an alert would stand while all is normal."""
+_LEAST_QUIET = 0.5
+"""Of them: with fewer an alert would stand while all is normal."""
 
 
 class Showing(NamedTuple):
@@ -114,7 +113,7 @@ class Rehearsal:
             for each, row in zip(found, about, strict=True)
         )
         latest = self._strangeness[self._normal[self._known]][-_LATEST:]
-        settles = not len(latest) or float(np.mean(latest < quiet)) >= _MOST
+        settles = not len(latest) or float(np.mean(latest < quiet)) >= _LEAST_QUIET
         return Showing(caught, self._beaten, false, int(self._normal.sum()) / self._budget.windows_per_week, settles)
 
     def _level(self, calibrator: Calibrator, score: float) -> float:
@@ -123,23 +122,24 @@ class Rehearsal:
         return float(self._sorted[at]) if at < len(self._sorted) else math.inf
 
 
-def holds(rehearsal: Rehearsal, calibrator: Calibrator, most: float, budget: Budget) -> Calibrator:
-    """Return the calibration with the lowest threshold, from the one given up, that the past bears.
+def take_back(rehearsal: Rehearsal, calibrator: Calibrator, given: float, budget: Budget) -> tuple[Calibrator, Showing]:
+    """Return the calibration with as little as possible taken back of what was given back of the budget.
 
     What right alerts have spent is given back as if it had never been spent. So many of them may bring the threshold
-    down to where normal windows hold an alert open for ever, or spend the budget at once: then less is given back.
+    down to where normal windows hold an alert open for ever, or spend the budget at once.
 
     Parameters
     ----------
-    most
-        The correction as it was before anything was given back.
+    given
+        Scores: no more is taken back.
     """
+    highest = calibrator.correction + given
     while True:
         shown = rehearsal.show(calibrator)
-        step = calibrator.raised(most)
-        if step is None or (shown.settles and shown.alerts <= _allowed(shown, budget) + _CHANCE):
-            return calibrator
-        calibrator = step
+        higher = calibrator.raised(highest)
+        if higher is None or (shown.settles and shown.alerts <= _allowed(shown, budget) + _CHANCE):
+            return calibrator, shown
+        calibrator = higher
 
 
 def gives_way(

@@ -132,22 +132,28 @@ class Calibrator(Fitted):
         spent
             Scores by which the threshold was raised, for `give_back`.
         """
-        before = self.correction
-        self.give_back(_STEP * (alarms_per_window - alerted))
-        return self.correction - before
+        return -self.give_back(_STEP * (alarms_per_window - alerted))
 
-    def give_back(self, spent: float) -> None:
-        """Take off what was spent on alerts that turned out to be right, or with a minus put it back on: in scores."""
-        self.correction = min(max(self.correction - spent, _LOWEST), _HIGHEST)
+    def give_back(self, spent: float) -> float:
+        """Take off what was spent on alerts that turned out to be right, or with a minus put it back on: in scores.
+
+        Returns
+        -------
+        given
+            How much of it: the bounds may hold the rest.
+        """
+        before = self.correction
+        self.correction = min(max(before - spent, _LOWEST), _HIGHEST)
+        return before - self.correction
 
     def lowered(self) -> Calibrator | None:
         """Return the same with a threshold a little lower; None where that is as low as it gets."""
         other = self._moved(_STEP / 2)
         return other if other.correction < self.correction else None
 
-    def raised(self, most: float) -> Calibrator | None:
-        """Return the same with a threshold a little higher; None where the correction is ``most`` already."""
-        other = self._moved(-min(_STEP / 2, most - self.correction))
+    def raised(self, highest: float) -> Calibrator | None:
+        """Return the same with a threshold a little higher; None where the correction is ``highest`` already."""
+        other = self._moved(-min(_STEP / 2, highest - self.correction))
         return other if other.correction > self.correction else None
 
     def _moved(self, down: float) -> Calibrator:

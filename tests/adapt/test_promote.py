@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.adapt.promote import Budget, Rehearsal, Showing, gives_way, holds, in_words, stretches, veto
+from appliance.adapt.promote import Budget, Rehearsal, Showing, gives_way, in_words, stretches, take_back, veto
 from appliance.adapt.support import Span, Support
 from appliance.detect.calibrate import Calibrator
 from appliance.detect.head import Head
@@ -113,36 +113,43 @@ def test_a_threshold_does_not_give_way_beyond_its_bound() -> None:
     assert gives_way(rehearsal, calibrator, shown(True), BUDGET)[0] is calibrator
 
 
-def low_after_giving_back(strangeness: Floats) -> tuple[Rehearsal, Calibrator, float]:
-    """As right alerts leave it that had raised the threshold by 2: where it would be without them, and far below."""
+GIVEN = 2.0
+
+
+def low_after_giving_back(strangeness: Floats) -> tuple[Rehearsal, Calibrator]:
+    """As right alerts leave it that had raised the threshold by that."""
     rehearsal, calibrator = strict(strangeness)
-    most = calibrator.correction
-    calibrator.give_back(2.0)
-    return rehearsal, calibrator, most
+    assert calibrator.give_back(GIVEN) == GIVEN
+    return rehearsal, calibrator
 
 
-def test_no_more_is_given_back_than_lets_alerts_close() -> None:
+def test_nothing_is_taken_back_where_the_past_bears_a_low_threshold() -> None:
+    rehearsal, low = low_after_giving_back(np.full(1000, 0.05))
+    assert take_back(rehearsal, low, GIVEN, BUDGET) == (low, rehearsal.show(low))
+
+
+def test_as_much_is_taken_back_as_lets_alerts_close() -> None:
     """The latest normal windows are odder than those before, as where a machine has changed."""
     strangeness = np.full(1000, 0.05)
-    rehearsal, low, most = low_after_giving_back(strangeness)
-    assert holds(rehearsal, low, most, BUDGET) is low
+    low = low_after_giving_back(strangeness)[1]
     strangeness[-300:] = with_score(low, 0.9 * low.threshold(BUDGET.per_window).score)
-    rehearsal, low, most = low_after_giving_back(strangeness)
+    rehearsal, low = low_after_giving_back(strangeness)
     assert not rehearsal.show(low).settles
-    kept = holds(rehearsal, low, most, BUDGET)
-    assert low.correction < kept.correction <= most
-    assert rehearsal.show(kept).settles or kept.correction == most
+    kept, shown = take_back(rehearsal, low, GIVEN, BUDGET)
+    assert shown.settles
+    assert low.correction < kept.correction < low.correction + GIVEN
+    assert take_back(rehearsal, low, 0.25, BUDGET)[0].correction == low.correction + 0.25, "no more than was given"
 
 
-def test_no_more_is_given_back_than_the_past_keeps_the_budget_with() -> None:
+def test_as_much_is_taken_back_as_keeps_the_budget() -> None:
     strangeness = np.full(1000, 0.05)
     low = low_after_giving_back(strangeness)[1]
     for first in range(100, 1000, 100):
         strangeness[first : first + 4] = with_score(low, low.threshold(BUDGET.per_window).score + 1.0)
-    rehearsal, low, most = low_after_giving_back(strangeness)
-    kept = holds(rehearsal, low, most, BUDGET)
-    assert rehearsal.show(kept).alerts <= 3 < rehearsal.show(low).alerts
-    assert low.correction < kept.correction <= most
+    rehearsal, low = low_after_giving_back(strangeness)
+    kept, shown = take_back(rehearsal, low, GIVEN, BUDGET)
+    assert shown.alerts <= 3 < rehearsal.show(low).alerts
+    assert low.correction < kept.correction <= low.correction + GIVEN
 
 
 def test_a_threshold_does_not_give_way_to_where_no_alert_would_close() -> None:
