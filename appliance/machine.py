@@ -19,18 +19,18 @@ from appliance.adapt.promote import Budget
 from appliance.adaptation import Adaptation, Adapted
 from appliance.detect.calibrate import Threshold
 from appliance.detect.detector import Detector, DetectorOptions
-from appliance.detect.fitting import fit
 from appliance.detect.scales import Past
 from appliance.history import History, Readings, without
 from appliance.incidents import AlertRules, IncidentTracker
 from appliance.labels import Labels
+from appliance.learned import Learned
 from appliance.records import Alert, Blank, Block, Floats, HeadRecord, Model, Score, Trace, TraceBlock, Trust, Window
 from appliance.refit import RefitRules, Refits
 from appliance.retrace import retrace
-from appliance.screening import Screened, Screening, StateSource
+from appliance.screening import Screened, StateSource
 from appliance.sensor_incidents import SensorIncidents
-from appliance.signals import signals, usual_range
-from appliance.windows import OUTAGE, Closed, Grid, GridSpec, fill_gaps
+from appliance.signals import signals
+from appliance.windows import OUTAGE, Closed, Grid, GridSpec
 
 _LEAST_SHARE = 0.5
 """Of what is to be learned again that the history must still hold; else the old model stays."""
@@ -91,9 +91,7 @@ class Machine:
         self._state = state or StateSource()
         self._new_refits = partial(Refits, refits or RefitRules(), grid=grid, warmup_windows=warmup_windows, seed=seed)
         self._refits = self._new_refits()
-        self._screening: Screening | None = None
-        self._detector: Detector | None = None
-        self._known: tuple[str, ...] = ()  # the detector's channels: the first of the grid's
+        self._learned: Learned | None = None
         self._version = 0
         self._warm = 0  # windows with enough data so far
         self._began: float | None = None  # start of the first window: what is stored from before had another grid
@@ -113,7 +111,8 @@ class Machine:
             self._began = window.start
         self._note_silence(window.start)
         blocks = self._readings.settle(window, closed.settled)
-        coverage = float(np.mean(~np.isnan(window.values[: len(self._known) or None])))
+        known = None if self._learned is None else len(self._learned.channels)
+        coverage = float(np.mean(~np.isnan(window.values[:known])))
         bad = self._labels.bad_at(window.start, window.end)
         self._screened = screened = self._screen(window, bad)
         score, trace = self._score(window, coverage, screened)
@@ -121,8 +120,9 @@ class Machine:
         alert = self.incidents.update(score)
         spent = 0.0
         opened = alert is not None and alert.opened_at == score.end  # and not again, within its cooldown
-        if self._detector is not None and score.score is not None and not was_open:
-            spent = self._detector.spend(opened, self._windows_per_week, self._budget)
+        learned = self._learned
+        if learned is not None and score.score is not None and not was_open:
+            spent = learned.detector.spend(opened, self._windows_per_week, self._budget)
         sensor_alerts = [] if screened is None else self.sensor_incidents.update(score, screened.latest, bad)
         self._labels.note(sensor_alerts)
         self._labels.note([] if alert is None else [alert], spent=spent if opened else 0.0)
@@ -130,13 +130,13 @@ class Machine:
             score,
             alert,
             suspected=self.incidents.is_open,
-            overspent=self._detector is not None and self._detector.overspent,
+            overspent=learned is not None and learned.detector.overspent,
             sound=window.incomplete is None and not (screened and screened.spoilt),
             running=screened is None or screened.operating == "running",
         )
         traces = [] if trace is None else self._adaptation.note(self._version, window.end, trace)
         model = None
-        if self._detector is not None:
+        if learned is not None:
             if reason is not None:
                 model = self._fit(history, blocks)
                 self._refits.refitted(window.end, None if model is None else reason)
@@ -178,9 +178,9 @@ class Machine:
 
     def _screen(self, window: Window, bad: set[str]) -> Screened | None:
         """Look at sensors and operating state; None where nothing is known of them."""
-        if self._screening is None or window.incomplete in GONE:
+        if self._learned is None or window.incomplete in GONE:
             return None
-        return self._screening.take(window, bad)
+        return self._learned.screening.take(window, bad)
 
     def _score(self, window: Window, coverage: float, screened: Screened | None) -> tuple[Score, Trace | None]:
         blank: Blank | None = None
@@ -188,7 +188,7 @@ class Machine:
             blank = "no_data"
         elif self._labels.maintained(window.start, window.end):
             blank = "maintenance"
-        elif self._detector is None:
+        elif self._learned is None:
             blank = "learning"
         elif screened is None or not np.isfinite(screened.values).any():
             blank = "no_data"
@@ -198,19 +198,20 @@ class Machine:
         alarm = extrapolated = False
         evidence: dict[str, float] = {}
         contributions: dict[str, float] = {}
-        if blank is None and self._detector is not None:
+        if blank is None:
+            assert self._learned is not None
             assert screened is not None
-            values = screened.values
-            verdict = self._detector.score(values, self._past)
-            limit = self._limit(self._detector)
+            values, detector = screened.values, self._learned.detector
+            verdict = detector.score(values, self._past)
+            limit = self._limit(detector)
             value, threshold = verdict.score, limit.score
             alarm, extrapolated = value >= threshold, limit.extrapolated
             evidence = verdict.evidence
             trace = Trace(verdict.unlabelled, verdict.traits)
-            contributions = dict(zip(self._known, verdict.contributions.tolist(), strict=True))
-            calm = self._refits.calm and not self._detector.overspent
+            contributions = dict(zip(self._learned.channels, verdict.contributions.tolist(), strict=True))
+            calm = self._refits.calm and not detector.overspent
             if calm and not alarm and not self.incidents.is_open and window.incomplete is None:
-                self._detector.learn(values, verdict)
+                detector.learn(values, verdict)
         score = Score(
             machine=self.name,
             source=self.source,
@@ -228,13 +229,13 @@ class Machine:
             contributions=contributions,
             signals=signals(window),
             sensor_faults={} if screened is None else screened.sensor_faults,
-            head=0 if self._detector is None else self._adaptation.in_service,
+            head=0 if self._learned is None else self._adaptation.in_service,
         )
         return score, trace
 
     @property
     def _trust(self) -> Trust:
-        if self._detector is None:
+        if self._learned is None:
             return "learning"
         return f"adapted({self._adaptation.labels})" if self._adaptation.labels else "prior"
 
@@ -242,43 +243,32 @@ class Machine:
         return detector.threshold(self._windows_per_week, self._budget)
 
     def _fit(self, history: History, fresh: Sequence[Block]) -> Model | None:
-        """Fit the detector; None, and nothing changed, where too little is known: late channels, lost history."""
-        channels = self.grid.channels
+        """Fit anew; None, and nothing changed, where too little is known: late channels, lost history."""
         try:
             series = self._series(history, fresh)
-            filled = fill_gaps(series.T, self._spec.fill, self._spec.hold_cells).T
-            detector, warm_up = fit(
-                filled, length=self._spec.length, hop=self._spec.hop, seed=self._seed, options=self._options
+            learned, warm_up = Learned.of(
+                self.grid.channels, series, grid=self._spec, seed=self._seed, options=self._options, state=self._state
             )
         except ValueError:
-            if self._detector is None:
+            if self._learned is None:
                 self._warm = 0
             return None
-        self._detector = detector
         self._labels.settle()
-        self._screening = Screening.fit(channels, series, filled, grid=self._spec, state=self._state)
-        usual = usual_range(series)
-        self._take_up(channels, usual)
+        self._take_up(learned)
         self._version += 1
-        state = {
-            "channels": list(channels),
-            "usual": usual,
-            "detector": self._detector.snapshot()[0],
-            "screening": self._screening.snapshot()[0],
-            "warm_up": warm_up.snapshot(),
-        }
-        return Model(self._version, state)
+        return learned.model(self._version, warm_up)
 
     def _teach(
         self, model: Model, history: History, fresh: Sequence[Block], end: float
     ) -> tuple[list[TraceBlock], Adapted | None]:
         """Have a new fit look at what was labelled before it, and make a head of that."""
-        assert self._detector is not None
+        assert self._learned is not None
         assert self._began is not None
-        read = partial(self._readings.between, history=history, fresh=fresh, channels=len(self._known))
+        detector, channels = self._learned.detector, len(self._learned.channels)
+        read = partial(self._readings.between, history=history, fresh=fresh, channels=channels)
         labelled = self._labels.teaching(self._began, end)
         return self._adaptation.begin_again(
-            self._detector, model, self._labels, retrace(self._detector, self._spec, labelled, read, until=end)
+            detector, model, self._labels, retrace(detector, self._spec, labelled, read, until=end)
         )
 
     def _series(self, history: History, fresh: Sequence[Block]) -> Floats:
@@ -294,19 +284,18 @@ class Machine:
         series, share = self._readings.series(
             stretches, history, fresh, channels=channels, since=self._began, hidden=hidden
         )
-        if self._detector is not None and share < _LEAST_SHARE:
+        if self._learned is not None and share < _LEAST_SHARE:
             raise ValueError("more than half of what was to be learned again is no longer in the history")
         return series
 
-    def _take_up(self, channels: Sequence[str], usual: Floats) -> None:
-        self._known = tuple(channels)
+    def _take_up(self, learned: Learned) -> None:
+        self._learned = learned
         self._past.forget()
-        ranges = dict(zip(channels, map(tuple, usual.T.tolist()), strict=True))
-        self.incidents.usual = self.sensor_incidents.usual = ranges
+        self.incidents.usual = self.sensor_incidents.usual = learned.ranges
 
     def status(self, at: float) -> dict[str, Any]:
         """Describe the machine to people and scripts; ``at`` is when its newest message arrived."""
-        last, spec = self._last, self._spec
+        last, spec, learned = self._last, self._spec, self._learned
         hours = spec.hop * spec.period_secs / 3600
         return {
             "machine": self.name,
@@ -321,7 +310,7 @@ class Machine:
             "learned_hours": round(min(self._warm, self._warmup_windows) * hours, 2),
             "warmup_hours": round(self._warmup_windows * hours, 2),
             "channels": list(self.grid.channels),
-            "new_channels": list(self.grid.channels[len(self._known) :]) if self._detector else [],
+            "new_channels": list(self.grid.channels[len(learned.channels) :]) if learned else [],
             "silent_channels": [] if last is None else [c for c in self.grid.channels if c not in last.signals],
             "operating": None if self._screened is None else self._screened.operating,
             "sensor_faults": {} if last is None else last.sensor_faults,
@@ -329,9 +318,7 @@ class Machine:
             "score": None if last is None else last.score,
             "threshold": None if last is None else last.threshold,
             "extrapolated": None if last is None else last.extrapolated,
-            "needs_hours": None
-            if self._detector is None
-            else round(self._limit(self._detector).needs_windows * hours, 2),
+            "needs_hours": None if learned is None else round(self._limit(learned.detector).needs_windows * hours, 2),
             "blank": None if last is None else last.blank,
             "alert": self.incidents.current.id if self.incidents.is_open and self.incidents.current else None,
         }
@@ -353,8 +340,7 @@ class Machine:
             "pending": self._readings.snapshot(),
             "labels": self._labels.snapshot(),
             "adaptation": self._adaptation.snapshot(),
-            "detector": None if self._detector is None else self._detector.snapshot()[1],
-            "screening": None if self._screening is None else self._screening.snapshot()[1],
+            **({"detector": None, "screening": None} if self._learned is None else self._learned.live()),
         }
 
     def restore(self, state: dict[str, Any], model: Model | None, head: HeadRecord | None = None) -> bool:
@@ -366,11 +352,7 @@ class Machine:
             return False
         if state["detector"] is not None and model is not None and model.version == state["version"]:
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                screening = Screening.restore(model.state["screening"], state["screening"])
-                adopted = None if head is None else head.state
-                self._detector = Detector.restore(model.state["detector"], state["detector"], adopted)
-                self._screening = screening
-                self._take_up(model.state["channels"], model.state["usual"])
+                self._take_up(Learned.restore(model, state, head))
         self.grid.restore(state["grid"])
         self.incidents.restore(state["incidents"])
         self.sensor_incidents.restore(state["sensor_incidents"])

@@ -43,8 +43,8 @@ class TaughtMachine(Machine):
         spent = self._labels.rightly_spent()
         label = self._labels.add(asked, newest=newest, received_at=received_at)
         given_back = 0.0
-        if self._detector is not None:
-            given_back = self._detector.calibrator.give_back(self._labels.rightly_spent() - spent)
+        if self._learned is not None:
+            given_back = self._learned.detector.calibrator.give_back(self._labels.rightly_spent() - spent)
         assert label.start is not None
         # Between two windows: no other change of an alert has this time, and in InfluxDB takes its place.
         cells = self._spec.length - self._spec.hop + 0.5
@@ -76,10 +76,10 @@ class TaughtMachine(Machine):
         return self._rescaled(adapted)
 
     def _in_service(self, archive: Archive) -> Fit | None:
-        model = None if self._detector is None else archive.model(self.name)
-        if self._detector is None or model is None or model.version != self._version:
+        model = None if self._learned is None else archive.model(self.name)
+        if self._learned is None or model is None or model.version != self._version:
             return None
-        return Fit(self._detector, model.version, Traces.restore(model.state["warm_up"]), archive.traces)
+        return Fit(self._learned.detector, model.version, Traces.restore(model.state["warm_up"]), archive.traces)
 
     def _rescaled(self, adapted: Adapted | None) -> Adapted | None:
         if adapted is not None and adapted.record is not None:
@@ -100,8 +100,8 @@ class TaughtMachine(Machine):
             hop_secs = self._spec.hop * self._spec.period_secs
             begin = min(max(math.floor(start / hop_secs) * hop_secs, self._began or 0.0), self._next_start)
             self._adaptation.forget()
-            self._detector = self._screening = self._screened = None
-            self._known, self._began = (), begin
+            self._learned = self._screened = None
+            self._began = begin
             self._refits = self._new_refits()
             self._refits.vouch(begin, self._next_start)
             self._warm = round((self._next_start - begin) / hop_secs)

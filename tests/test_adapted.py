@@ -115,9 +115,9 @@ def test_an_alert_that_was_right_is_given_back_to_the_budget(lived: Plant) -> No
     plant = copy.deepcopy(lived)
 
     def spent() -> float:
-        detector = plant.pipeline.machines["m"]._detector
-        assert detector is not None
-        return detector.calibrator.correction
+        learned = plant.pipeline.machines["m"]._learned
+        assert learned is not None
+        return learned.detector.calibrator.correction
 
     before = spent()
     alerted = plant.send(readings(range(AFTER, AFTER + 200), offset=8.0)).alerts
@@ -136,9 +136,9 @@ def test_what_the_past_does_not_bear_is_not_given_back(lived: Plant, monkeypatch
     plant = copy.deepcopy(lived)
 
     def spent() -> float:
-        detector = plant.pipeline.machines["m"]._detector
-        assert detector is not None
-        return detector.calibrator.correction
+        learned = plant.pipeline.machines["m"]._learned
+        assert learned is not None
+        return learned.detector.calibrator.correction
 
     plant.send(readings(range(AFTER, AFTER + 200), offset=8.0))
     after = spent()
@@ -152,9 +152,9 @@ def test_a_label_on_an_earlier_alert_gives_it_back_too(lived: Plant) -> None:
     plant, now = copy.deepcopy(lived), AFTER
 
     def spent() -> float:
-        detector = plant.pipeline.machines["m"]._detector
-        assert detector is not None
-        return detector.calibrator.correction
+        learned = plant.pipeline.machines["m"]._learned
+        assert learned is not None
+        return learned.detector.calibrator.correction
 
     before = spent()
     for _ in range(2):
@@ -233,7 +233,7 @@ def test_labels_teach_the_next_fit_too(lived: Plant) -> None:
     taught.send([fault(FIRST, AFTER), fault(AGAIN, AFTER)])
     outcomes = []
     for plant in (plain, taught):
-        plant.pipeline.machines["m"]._detector = None  # as if its model could not be read
+        plant.pipeline.machines["m"]._learned = None  # as if its model could not be read
         outcomes.append(plant.send([*readings(range(AFTER, AFTER + 80)), *slight(AFTER + 80)]))
         assert outcomes[-1].models["m"].version == 2
     missed, found = outcomes

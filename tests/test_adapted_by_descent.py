@@ -70,7 +70,7 @@ def test_a_new_fit_goes_on_where_no_head_comes_of_the_old_labels(lived: Plant) -
 
     plant = under(lived, Descending("maml", untrained("maml", 2 * DETECTORS), fails))
     plant.send([fault(FIRST, AFTER)])
-    plant.pipeline.machines["m"]._detector = None  # as if its model could not be read
+    plant.pipeline.machines["m"]._learned = None  # as if its model could not be read
     outcome = plant.send(readings(range(AFTER, AFTER + 80)))
     assert outcome.models["m"].version == 2
     assert outcome.heads == []
@@ -93,11 +93,11 @@ def test_what_the_past_does_not_bear_is_taken_back_where_no_head_comes(
         raise AdaptationError("no memory; add some")
 
     plant = under(lived, Descending("maml", untrained("maml", 2 * DETECTORS), fails))
-    detector = plant.pipeline.machines["m"]._detector
-    assert detector is not None
+    learned = plant.pipeline.machines["m"]._learned
+    assert learned is not None
     plant.send(readings(range(AFTER, AFTER + 200), offset=8.0))
-    spent = detector.calibrator.correction
+    spent = learned.detector.calibrator.correction
     monkeypatch.setattr("appliance.adapt.promote._LEAST_QUIET", 1.1)  # as if no alert could ever close
     outcome = plant.send([fault(AFTER, AFTER + 200, cells=200)])
     assert outcome.attempts[0].failed
-    assert detector.calibrator.correction == pytest.approx(spent, abs=0.02)
+    assert learned.detector.calibrator.correction == pytest.approx(spent, abs=0.02)
