@@ -28,7 +28,8 @@ from appliance.detect.traces import Traces, halved
 from appliance.errors import AdaptationError
 from appliance.incidents import AlertRules
 from appliance.labels import Labels
-from appliance.records import Attempt, AttemptCause, Floats, HeadRecord, LabelVerdict, Model, Trace, TraceBlock
+from appliance.outcome import Attempt, AttemptCause, HeadRecord, Model, TraceBlock
+from appliance.records import Floats, LabelVerdict, Trace
 from appliance.windows import GridSpec
 
 _TICK_SECS, _TICKS = 1e-6, 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from appliance.records import Block, HeadRecord, Model, Outcome, TraceBlock
+from appliance.outcome import Block, HeadRecord, Model, Outcome, TraceBlock
 
 KEPT_HEADS = 5
 """Of each machine: as many changes as can be gone back over."""

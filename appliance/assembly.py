@@ -32,8 +32,9 @@ from appliance.ingest.commands import command_route
 from appliance.ingest.labels import label_route
 from appliance.ingest.topics import Route, TopicPattern
 from appliance.notify import Publish, build_notifier
+from appliance.outcome import Attempt
 from appliance.pipeline import Pipeline, Rules, Source
-from appliance.records import Alert, Attempt, Label, Score
+from appliance.records import Alert, Label, Score
 from appliance.refit import RefitRules
 from appliance.screening import StateSource
 from appliance.solver import Solver

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from appliance.records import Block, Floats, Window
+from appliance.outcome import Block
+from appliance.records import Floats, Window
 from appliance.windows import GridSpec
 
 BLOCK_CELLS = 256

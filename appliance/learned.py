@@ -9,7 +9,8 @@ from typing import Any, Self
 from appliance.detect.detector import Detector, DetectorOptions
 from appliance.detect.fitting import fit
 from appliance.detect.traces import Traces
-from appliance.records import Floats, HeadRecord, Model
+from appliance.outcome import HeadRecord, Model
+from appliance.records import Floats
 from appliance.screening import Screening, StateSource
 from appliance.signals import usual_range
 from appliance.windows import GridSpec, fill_gaps

@@ -24,7 +24,8 @@ from appliance.history import History, Readings, without
 from appliance.incidents import AlertRules, IncidentTracker
 from appliance.labels import Labels
 from appliance.learned import Learned
-from appliance.records import Alert, Blank, Block, Floats, HeadRecord, Model, Score, Trace, TraceBlock, Trust, Window
+from appliance.outcome import Block, HeadRecord, Model, TraceBlock
+from appliance.records import Alert, Blank, Floats, Score, Trace, Trust, Window
 from appliance.refit import RefitRules, Refits
 from appliance.retrace import retrace
 from appliance.screening import Screened, StateSource

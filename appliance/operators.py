@@ -8,7 +8,8 @@ from appliance.adaptation import Adapted
 from appliance.archive import Archive
 from appliance.ingest.commands import read_command
 from appliance.ingest.labels import read_label
-from appliance.records import Message, Outcome
+from appliance.outcome import Outcome
+from appliance.records import Message
 from appliance.taught import TaughtMachine
 
 Answer = dict[str, Any]

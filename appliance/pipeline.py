@@ -33,7 +33,8 @@ from appliance.ingest.labels import LABEL, label_route
 from appliance.ingest.reasons import likely, refuse
 from appliance.ingest.topics import Route, Router
 from appliance.operators import note_learned, take_command, take_label
-from appliance.records import Command, Decoded, Message, Model, Outcome, Quarantined, Sample, TopicMatch
+from appliance.outcome import Model, Outcome, Quarantined
+from appliance.records import Command, Decoded, Message, Sample, TopicMatch
 from appliance.refit import RefitRules
 from appliance.screening import StateSource
 from appliance.taught import TaughtMachine

@@ -11,7 +11,8 @@ from appliance.archive import Archive
 from appliance.detect.traces import Traces
 from appliance.ingest.reasons import likely, refuse
 from appliance.machine import Machine
-from appliance.records import Alert, AttemptCause, Label, LabelVerdict
+from appliance.outcome import AttemptCause
+from appliance.records import Alert, Label, LabelVerdict
 
 
 class Heeded(NamedTuple):

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from appliance.errors import DiskFull
 from appliance.explain import REFIT_IN_WORDS
+from appliance.outcome import Outcome
 from appliance.pipeline import Pipeline
-from appliance.records import Command, Message, Outcome
+from appliance.records import Command, Message
 from appliance.store.database import CHECKPOINT, WORKER
 from appliance.store.journal import Journal
 from appliance.store.results import Results

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from appliance.records import Message, Outcome
+from appliance.outcome import Outcome
+from appliance.records import Message
 from tests.small_plant import BEGIN, LEARNED, Plant, readings, said
 
 FIRST, LONG = LEARNED + 800, 80

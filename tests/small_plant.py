@@ -11,8 +11,9 @@ import numpy as np
 
 from appliance.ingest.codecs import build_codec
 from appliance.ingest.topics import Route, TopicPattern
+from appliance.outcome import Block, HeadRecord, Model, Outcome, TraceBlock
 from appliance.pipeline import Pipeline, Rules, Source
-from appliance.records import Block, Floats, HeadRecord, Message, Model, Outcome, TraceBlock
+from appliance.records import Floats, Message
 from appliance.windows import GridSpec
 
 BEGIN = 1_767_571_200.0

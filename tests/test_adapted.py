@@ -9,7 +9,7 @@ import pytest
 
 from appliance.adaptation import TRACE_WINDOWS
 from appliance.archive import KEPT_HEADS
-from appliance.records import Outcome
+from appliance.outcome import Outcome
 from tests.lived_plant import AFTER, AGAIN, FIRST, LONG, answers, fault, slight, told
 from tests.small_plant import BEGIN, LEARNED, Plant, readings, said
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 
-from appliance.records import Message, Outcome
+from appliance.outcome import Outcome
+from appliance.records import Message
 from appliance.store import packing
 from tests.lived_plant import AFTER, AGAIN, FIRST, LONG, fault, slight, told
 from tests.small_plant import Plant, readings, said

@@ -15,7 +15,8 @@ import pytest
 from influxdb_client.client.influxdb_client import InfluxDBClient
 from influxdb_client.client.write_api import SYNCHRONOUS
 
-from appliance.records import Alert, Attempt, Score, Signal
+from appliance.outcome import Attempt
+from appliance.records import Alert, Score, Signal
 from appliance.store.influx import alert_lines, attempt_lines, score_lines, vitals_lines
 from appliance.store.logs import Vitals
 from tests.conftest import need

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from appliance.history import BLOCK_CELLS, Readings, Stretch
-from appliance.records import Block, Floats, Window
+from appliance.outcome import Block
+from appliance.records import Floats, Window
 from appliance.windows import GridSpec
 
 GRID = GridSpec(period_secs=2.0, length=16, hop=8, hold_secs=0.0)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from appliance.outcome import Outcome
 from appliance.pipeline import MOST_ANSWERS
-from appliance.records import Alert, Message, Outcome
+from appliance.records import Alert, Message
 from appliance.store import packing
 from tests.small_plant import BEGIN, LEARNED, Plant, readings, said
 

@@ -11,7 +11,8 @@ from appliance.detect.scales import unit_of
 from appliance.history import BLOCK_CELLS
 from appliance.incidents import AlertRules
 from appliance.machine import Judged, Machine
-from appliance.records import Block, Sample
+from appliance.outcome import Block
+from appliance.records import Sample
 from tests.small_plant import BEGIN, GRID, WARMUP_WINDOWS
 
 

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.detect.detector import Detector
+from appliance.outcome import Outcome
 from appliance.pipeline import Pipeline, Rules
-from appliance.records import Floats, Message, Outcome
+from appliance.records import Floats, Message
 from appliance.screening import StateSource
 from appliance.store import packing
 from tests.small_plant import BEGIN, LEARNED, Plant, as_messages, lived, source

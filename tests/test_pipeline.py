@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.ingest.codecs.sparkplug_schema import Payload
+from appliance.outcome import Model, Outcome
 from appliance.pipeline import Pipeline, Rules
-from appliance.records import Message, Model, Outcome
+from appliance.records import Message
 from appliance.store import packing
 from tests.small_plant import BEGIN, GRID, LEARNED, Plant, readings, source
 

@@ -13,7 +13,8 @@ import pytest
 from appliance.detect.detector import DetectorOptions
 from appliance.incidents import AlertRules
 from appliance.machine import Judged, Machine
-from appliance.records import Alert, Block, Floats, Sample, Score
+from appliance.outcome import Block
+from appliance.records import Alert, Floats, Sample, Score
 from appliance.refit import RefitRules, Refits
 from appliance.simulate.faults import Fault
 from appliance.simulate.signals import first_order, wander

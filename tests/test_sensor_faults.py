@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.detect.detector import Detector
+from appliance.outcome import Outcome
 from appliance.pipeline import Pipeline
-from appliance.records import Alert, Floats, Message, Outcome, Verdict
+from appliance.records import Alert, Floats, Message, Verdict
 from appliance.store import packing
 from tests.small_plant import BEGIN, LEARNED, Plant, as_messages, lived
 

@@ -32,7 +32,9 @@ from appliance.evaluation.trials import Trial, Views
 PACKAGE = "appliance"
 NOT_FOLLOWED = frozenset({"appliance.evaluation.runner", "appliance.evaluation.baselines", "appliance.config"})
 """Their own source counts, but not what they import: they name all that can be measured, or set."""
-NOTHING_COMPUTED = frozenset({"appliance.records", "appliance.errors", "appliance.evaluation.baselines"})
+NOTHING_COMPUTED = frozenset(
+    {"appliance.records", "appliance.outcome", "appliance.errors", "appliance.evaluation.baselines"}
+)
 """Types, errors and names alone: no figure depends on their source."""
 GIVEN = frozenset({"appliance.evaluation.trials", "appliance.detect.windows"})
 """They make the windows that methods judge, which are digested themselves."""

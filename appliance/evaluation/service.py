@@ -29,7 +29,8 @@ from appliance.evaluation.metrics import AlertHops
 from appliance.evaluation.trials import Trial
 from appliance.evaluation.watch import Cells, Run, Watch
 from appliance.machine import Judged
-from appliance.records import Block, HeadRecord, Label, Model, Sample, TraceBlock
+from appliance.outcome import Block, HeadRecord, Model, TraceBlock
+from appliance.records import Label, Sample
 from appliance.refit import RefitRules
 from appliance.taught import TaughtMachine
 from appliance.windows import Closed, Grid, GridSpec

@@ -17,7 +17,8 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from influxdb_client.rest import ApiException
 
 from appliance.errors import Refused, Rejected, Retry
-from appliance.records import Alert, Attempt, Label, Score
+from appliance.outcome import Attempt
+from appliance.records import Alert, Label, Score
 from appliance.store.logs import Vitals
 
 log = logging.getLogger(__name__)

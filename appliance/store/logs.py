@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from appliance.records import Alert, Attempt, Label, Score
+from appliance.outcome import Attempt
+from appliance.records import Alert, Label, Score
 from appliance.store.database import Database, set_cursor
 from appliance.store.scores import COLUMNS, score_of
 

@@ -14,7 +14,8 @@ import zstandard
 
 from appliance.archive import KEPT_HEADS
 from appliance.errors import StoreError
-from appliance.records import Alert, Block, HeadRecord, Label, Model, Outcome, Quarantined, Score, TraceBlock
+from appliance.outcome import Block, HeadRecord, Model, Outcome, Quarantined, TraceBlock
+from appliance.records import Alert, Label, Score
 from appliance.store import packing
 from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
 

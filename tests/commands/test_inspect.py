@@ -15,8 +15,9 @@ from typer.testing import CliRunner, Result
 
 from appliance.cli import app, main
 from appliance.commands import common
+from appliance.outcome import Outcome, Quarantined
 from appliance.recordings import Recording, write_recording
-from appliance.records import Alert, Message, Outcome, Quarantined
+from appliance.records import Alert, Message
 from appliance.store import queries
 from appliance.store.database import Database
 from appliance.store.results import Results

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from appliance.cli import app, main
-from appliance.records import Label, Outcome
+from appliance.outcome import Outcome
+from appliance.records import Label
 from appliance.store.database import Database
 from appliance.store.results import Results
 from tests.faults import plant

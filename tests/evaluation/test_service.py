@@ -27,8 +27,9 @@ from appliance.evaluation.watch import Run
 from appliance.ingest.codecs import build_codec
 from appliance.ingest.codecs.json import JsonOptions
 from appliance.ingest.topics import Route, TopicPattern
+from appliance.outcome import Outcome
 from appliance.pipeline import Rules, Source
-from appliance.records import Message, Outcome
+from appliance.records import Message
 from tests.small_plant import BEGIN, Plant, readings
 
 FAULTS = ((1340, 1400), (1700, 1740))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from appliance import assembly
 from appliance.config import load
-from appliance.records import Message, Outcome
+from appliance.outcome import Outcome
+from appliance.records import Message
 from tests.faults import plant
 from tests.faults.appliance import JSON_SOURCE, Appliance
 from tests.small_plant import Plant

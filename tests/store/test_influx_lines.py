@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from appliance.records import Attempt, Label
+from appliance.outcome import Attempt
+from appliance.records import Label
 from appliance.store.influx import alert_lines, attempt_lines, label_lines
 from tests.store.test_results import ALERT, NOW
 

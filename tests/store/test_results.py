@@ -11,20 +11,8 @@ import pytest
 
 from appliance.archive import KEPT_HEADS
 from appliance.errors import StoreError
-from appliance.records import (
-    Alert,
-    Attempt,
-    Block,
-    HeadRecord,
-    Label,
-    Message,
-    Model,
-    Outcome,
-    Quarantined,
-    Score,
-    Signal,
-    TraceBlock,
-)
+from appliance.outcome import Attempt, Block, HeadRecord, Model, Outcome, Quarantined, TraceBlock
+from appliance.records import Alert, Label, Message, Score, Signal
 from appliance.store import queries
 from appliance.store.database import CHECKPOINT, WORKER, Database, set_cursor
 from appliance.store.journal import Journal
