@@ -123,6 +123,15 @@ def test_what_follows_on_a_label_is_the_pipelines_own_bit_for_bit(two_shifts: Tr
     assert operated.run.scores.tolist() == run.scores.tolist()
 
 
+def test_an_alert_that_a_label_closes_is_closed_from_then_on(two_shifts: Trial, run: Run) -> None:
+    first, closes = run.alerts[-1]
+    assert closes is not None
+    at = closes - 1  # it would open again while the fault lasts
+    lesson = Lesson(at, lambda alerts: [Span(opened, at, "false_alarm") for opened, end in alerts if end is None])
+    (operated,) = operate(two_shifts, PER_WEEK, lessons=[lesson])
+    assert dict(operated.taught[0].alerts)[first] == at - 1 < closes
+
+
 def test_a_lesson_that_says_nothing_leaves_everything_as_it_is(two_shifts: Trial) -> None:
     """Also after a silence, whose end closes several windows at once."""
     values = two_shifts.values.copy()
