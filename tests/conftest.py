@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from tests.servers import InfluxDB, Mosquitto
 from tests.small_plant import Plant
 
 WITHOUT_SERVERS = "APPLIANCE_TESTS_WITHOUT_SERVERS"
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As where a script runs the tests in its background: what they start would inherit it, and be deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def need(*programs: str) -> None:
